@@ -1,0 +1,104 @@
+"""The lesson's arithmetic: pure functions on tensors, one for each step.
+
+Shapes are written [..., head, query, key]; T is the number of tokens, D the width of the model.
+Formulas: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.2.
+"""
+
+import math
+from numbers import Integral
+
+import torch
+
+
+def causal_mask(n_tokens, device=None):
+    """Who may look at whom in a decoder: bool [query, key], True where key <= query.
+
+    Raises ValueError if `n_tokens` is not a whole number of at least 1.
+    """
+    _require_count("n_tokens", n_tokens)
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()
+
+
+def split_qkv(activation):
+    """Cut what GPT-2's fused `c_attn` puts out, [..., T, 3D], into q, k, v, each [..., T, D].
+
+    The order (all queries, all keys, all values) is GPT-2's. Other models interleave them by head
+    (GPT-NeoX) or have no fused layer (Llama): compare with the model's own attention, always.
+
+    Raises TypeError if `activation` is no tensor, ValueError if its last size is not 3D.
+    """
+    _require_tensor("activation", activation, least_dims=2)
+    if activation.shape[-1] % 3 or not activation.shape[-1]:
+        raise ValueError(f"activation: expected [..., T, 3D], a last size divisible by 3, got {_shape(activation)}")
+    return activation.chunk(3, dim=-1)
+
+
+def split_heads(x, n_heads):
+    """Give each head its own slice of the width: [..., T, D] -> [..., head, T, D / n_heads].
+
+    Raises TypeError if `x` is no tensor, ValueError if D is not divisible by `n_heads`.
+    """
+    _require_tensor("x", x, least_dims=2)
+    _require_count("n_heads", n_heads)
+    if x.shape[-1] % n_heads:
+        raise ValueError(
+            f"x: expected [..., T, D] with D divisible by {n_heads} heads, got {_shape(x)}"
+            f" ({x.shape[-1]} / {n_heads} leaves {x.shape[-1] % n_heads})"
+        )
+    return x.unflatten(-1, (n_heads, x.shape[-1] // n_heads)).transpose(-3, -2)
+
+
+def merge_heads(x):
+    """Undo `split_heads`: [..., head, T, head_size] -> [..., T, head * head_size]."""
+    _require_tensor("x", x, least_dims=3)
+    return x.transpose(-3, -2).flatten(-2)
+
+
+def raw_scores(q, k):
+    """QKᵀ for each head, unscaled and unmasked: [..., head, T, head_size] twice -> [..., head, query, key].
+
+    Raises TypeError if `q` or `k` is no tensor, ValueError if their sizes do not fit.
+    """
+    _require_tensor("q", q, least_dims=2)
+    _require_tensor("k", k, least_dims=2)
+    if q.shape[-1] != k.shape[-1] or q.shape[:-2] != k.shape[:-2]:
+        raise ValueError(f"q and k: expected the same heads and the same head size, got {_shape(q)} and {_shape(k)}")
+    return q @ k.transpose(-1, -2)
+
+
+def attention_weights(raw_scores, head_size):
+    """softmax(QKᵀ / √head_size) under the causal mask: [..., query, key] -> [..., query, key].
+
+    `raw_scores` are unscaled and unmasked. Every row of the result sums to 1 and is exactly 0 in
+    the future, whatever stood there. Half precision is computed in float32 and rounded at the end:
+    a "large" negative number in place of −∞ has leaked future tokens in half precision.
+
+    Raises TypeError if `raw_scores` is no floating-point tensor, ValueError if it is not square or
+    `head_size` is no whole number of at least 1.
+    """
+    _require_tensor("raw_scores", raw_scores, least_dims=2)
+    if raw_scores.shape[-1] != raw_scores.shape[-2]:
+        raise ValueError(f"raw_scores: expected [..., T, T], got {_shape(raw_scores)}")
+    _require_count("head_size", head_size)
+    computed_in = torch.promote_types(raw_scores.dtype, torch.float32)
+    scaled = raw_scores.to(computed_in) / math.sqrt(head_size)
+    past = causal_mask(raw_scores.shape[-1], device=raw_scores.device)
+    return scaled.masked_fill(~past, -math.inf).softmax(dim=-1).to(raw_scores.dtype)
+
+
+def _shape(x):
+    return list(x.shape)
+
+
+def _require_count(name, value):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+
+
+def _require_tensor(name, x, least_dims):
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__} (torch.as_tensor makes one)")
+    if not x.is_floating_point():
+        raise TypeError(f"{name}: expected floating-point numbers, got {x.dtype}")
+    if x.dim() < least_dims:
+        raise ValueError(f"{name}: expected at least {least_dims} dimensions, got {_shape(x)}")

@@ -1,0 +1,274 @@
+"""The checkers: they run an answer on several inputs and say what is wrong with it.
+
+An exercise is a list of inputs, the right function, and the usual mistakes: wrong functions, each
+with the hint that belongs to it. An answer that computes what a mistake computes gets its hint.
+A checker never raises because of the answer, and never shows the solution.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from aero_helpers import attention, kde
+from aero_helpers.language import say
+
+MARKS = {"right": ("✅", "#1b7f3b"), "wrong": ("❌", "#b3261e"), "not attempted": ("⬜", "#555555")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a checker found. True where the answer is right."""
+
+    state: str  # "right", "wrong" or "not attempted"
+    message: str
+
+    def __bool__(self):
+        return self.state == "right"
+
+    def __repr__(self):
+        return f"{MARKS[self.state][0]} {self.message}"
+
+    def _repr_html_(self):
+        mark, colour = MARKS[self.state]
+        lines = self.message.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
+        return f'<div style="border-left: 4px solid {colour}; padding: 0.4em 0.8em">{mark} {lines}</div>'
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """inputs: argument tuples; result: the wanted shape, in words; mistakes: (wrong function, vi, en)."""
+
+    inputs: list  # telling ones first: on a trivial input many mistakes look alike
+    right: callable
+    result: str
+    mistakes: list = field(default_factory=list)
+
+    def __call__(self, answer):
+        if answer is None or answer is ...:
+            return _not_attempted()
+        if not callable(answer):
+            kind = type(answer).__name__
+            return _wrong(
+                f"Cần đưa vào một hàm, nhưng nhận được {kind}.", f"Expected a function, got {kind}.",
+            )  # fmt: skip
+        for arguments in self.inputs:
+            verdict = self._try(answer, arguments)
+            if verdict is not None:
+                return verdict
+        n = len(self.inputs)
+        return Verdict("right", say(f"Đúng, trên cả {n} đầu vào thử.", f"Right, on all {n} inputs tried.", "\n"))
+
+    def _try(self, answer, arguments):
+        """A verdict that ends the examination, or None where this input was answered rightly."""
+        given = deepcopy(arguments)
+        try:
+            got = answer(*given)
+        except Exception as error:  # whatever the student's code raises is theirs to read
+            what = f"{type(error).__name__}: {error}"
+            return _wrong(f"Hàm của bạn dừng vì lỗi {what}", f"Your function stopped with {what}")
+        if got is None or got is ...:
+            return _not_attempted()
+        if not _same(given, arguments):
+            return _wrong(
+                "Hàm của bạn đã sửa đầu vào tại chỗ (in-place). Hãy tạo tensor mới.",
+                "Your function changed its input in place. Make a new tensor instead.",
+            )
+        expected = self.right(*deepcopy(arguments))
+        if _form(got) is None or _form(got) != _form(expected):
+            return self._complaint_about_form(got, expected)
+        return None if _same(got, expected) else self._complaint_about_numbers(got, arguments)
+
+    def _complaint_about_form(self, got, expected):
+        want, have = _form(expected), _form(got)
+        if have is None:
+            kind = type(got).__name__
+            return _wrong(f"Cần {self.result}, nhưng nhận được {kind}.", f"Expected {self.result}, got {kind}.")
+        return _wrong(
+            f"Kích thước chưa đúng: cần {self.result}, ở đây là {want}, nhưng nhận được {have}.",
+            f"The shape is off: expected {self.result}, here {want}, got {have}.",
+        )
+
+    def _complaint_about_numbers(self, got, arguments):
+        for mistake, vi, en in self.mistakes:
+            if _same(got, mistake(*deepcopy(arguments))):
+                return _wrong(vi, en)
+        if any(np.isnan(part).any() for part in _parts(got)):
+            return _wrong(
+                "Kết quả có NaN. Phép chia 0/0, hay một hàng toàn −∞ trước softmax?",
+                "The result has NaN. A division 0/0, or a row of nothing but −∞ before the softmax?",
+            )
+        return _wrong(
+            "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ 3 token và so từng hàng.",
+            "The shape is right, the numbers are not. Try an example of 3 tokens and compare row by row.",
+        )
+
+
+def _wrong(vi, en):
+    return Verdict("wrong", say(vi, en, "\n"))
+
+
+def _not_attempted():
+    return Verdict("not attempted", say("Chưa làm: hãy thay dấu ...", "Not attempted yet: replace the ...", " / "))
+
+
+def _parts(value):
+    """An answer as a list of float arrays, several for a tuple; None where it holds no numbers."""
+    parts = list(value) if isinstance(value, (tuple, list)) else [value]
+    try:
+        return [np.asarray(part.detach() if isinstance(part, torch.Tensor) else part, dtype=float) for part in parts]
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _form(value):
+    """The shape in words, or the shapes of a tuple; None where the answer holds no numbers."""
+    parts = _parts(value)
+    if parts is None:
+        return None
+    shapes = [str(list(part.shape)) for part in parts]
+    return f"({', '.join(shapes)})" if isinstance(value, (tuple, list)) else shapes[0]
+
+
+def _same(a, b):
+    a, b = _parts(a), _parts(b)
+    if a is None or b is None or [x.shape for x in a] != [x.shape for x in b]:
+        return False
+    return all(np.allclose(x, y, rtol=1e-4, atol=1e-5, equal_nan=True) for x, y in zip(a, b))
+
+
+def _random(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def _masked(scores):
+    past = attention.causal_mask(scores.shape[-1])
+    return scores.masked_fill(~past, -torch.inf)
+
+
+def _row_means(scores, past):
+    return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+
+
+def _center_rows(scores):
+    return scores - _row_means(scores, attention.causal_mask(scores.shape[-1]))
+
+
+def _additive_mask(n_tokens):
+    return _masked(torch.zeros(n_tokens, n_tokens))
+
+
+class check:
+    """One checker for each exercise: `check.split_heads(my_function)`."""
+
+    additive_mask = Exercise(
+        inputs=[(4,), (7,), (1,)],
+        right=_additive_mask,
+        result="[T, T]",
+        mistakes=[
+            (lambda n: _additive_mask(n).T, "Bạn che quá khứ thay vì tương lai: hàng là truy vấn, cột là khóa.",
+             "You hide the past instead of the future: rows are queries, columns are keys."),
+            (lambda n: attention.causal_mask(n), "Đây là mặt nạ Boolean. Mặt nạ cộng có 0 và −∞.",
+             "This is the boolean mask. The additive one holds 0 and −∞."),
+            (lambda n: _additive_mask(n) + 1,
+             "Có 1 ở nơi cần 0. Softmax không nhận ra, nhưng điểm số thì khác.",
+             "There is 1 where 0 belongs. The softmax would not notice, but the scores are changed."),
+            (lambda n: torch.zeros(n, n).masked_fill(~attention.causal_mask(n).tril(-1), -torch.inf),
+             "Đường chéo cũng bị che: token được phép nhìn chính nó.",
+             "The diagonal is hidden too: a token may look at itself."),
+        ],
+    )  # fmt: skip
+
+    attention_weights = Exercise(
+        inputs=[(_random(5, 5) * 8, 16), (_random(9, 9) * 20, 64), (_random(1, 1) * 8, 16)],
+        right=attention.attention_weights,
+        result="[T, T]",
+        mistakes=[
+            (lambda s, d: _masked(s / d**0.5).softmax(-2).nan_to_num(0),
+             "Softmax chạy sai trục: mỗi hàng (mỗi truy vấn) phải có tổng 1, hãy lấy softmax theo khóa, dim=-1.",
+             "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
+            (lambda s, d: (s / d**0.5).softmax(-1), "Thiếu mặt nạ: các token nhìn thấy tương lai.",
+             "The mask is missing: tokens see the future."),
+            (lambda s, d: _masked(s).softmax(-1), "Bạn quên chia cho √head_size.",
+             "You forgot to divide by √head_size."),
+            (lambda s, d: _masked(s / d).softmax(-1), "Bạn chia cho head_size, cần chia cho căn bậc hai của nó.",
+             "You divided by head_size; divide by its square root."),
+            (lambda s, d: (s / d**0.5).softmax(-1) * attention.causal_mask(s.shape[-1]),
+             "Mặt nạ đến sau softmax: tương lai đã lấy mất một phần của tổng, các hàng không còn tổng bằng 1.",
+             "The mask comes after the softmax: the future has taken its share, and rows no longer sum to 1."),
+            (lambda s, d: ((s / d**0.5) * attention.causal_mask(s.shape[-1])).softmax(-1),
+             "Bạn nhân với mặt nạ: điểm 0 vẫn nhận e^0 = 1. Tương lai cần −∞.",
+             "You multiplied by the mask: a score of 0 still gets e^0 = 1. The future needs −∞."),
+        ],
+    )  # fmt: skip
+
+    split_qkv = Exercise(
+        inputs=[(_random(4, 12),), (_random(2, 5, 24),)],
+        right=attention.split_qkv,
+        result="(q, k, v), [..., T, D] × 3",
+        mistakes=[
+            (lambda x: (x[..., 0::3], x[..., 1::3], x[..., 2::3]),
+             "Bạn lấy xen kẽ từng cột. GPT-2 xếp trọn Q, rồi trọn K, rồi trọn V.",
+             "You took every third column. GPT-2 puts all of Q first, then all of K, then all of V."),
+            (lambda x: attention.split_qkv(x)[::-1], "Thứ tự bị đảo ngược: GPT-2 xếp Q, K, V.",
+             "The order is reversed: GPT-2 has Q, K, V."),
+        ],
+    )  # fmt: skip
+
+    split_heads = Exercise(
+        inputs=[(_random(5, 12), 3), (_random(4, 32), 4), (_random(6, 8), 1)],
+        right=attention.split_heads,
+        result="[head, T, head_size]",
+        mistakes=[
+            (lambda x, n: x.reshape(n, x.shape[0], x.shape[1] // n),
+             "Đúng kích thước nhưng trộn lẫn các token: .view(head, T, ...) cắt theo thứ tự bộ nhớ. "
+             "Cắt chiều cuối trước, rồi mới đổi chỗ hai chiều.",
+             "The right shape, but tokens are mixed up: .view(head, T, ...) cuts in memory order. "
+             "Cut the last dimension first, then swap two dimensions."),
+            (lambda x, n: x.reshape(x.shape[0], x.shape[1] // n, n).permute(2, 0, 1),
+             "Bạn lấy xen kẽ từng cột. Mỗi đầu là một đoạn cột liền nhau.",
+             "You took every n-th column. A head is a run of neighbouring columns."),
+        ],
+    )  # fmt: skip
+
+    center_rows = Exercise(
+        inputs=[(_random(4, 4) * 5 - 9,), (_random(3, 7, 7) * 5 + 4,)],
+        right=lambda s: _center_rows(s).masked_fill(~attention.causal_mask(s.shape[-1]), 0),
+        result="[..., query, key]",
+        mistakes=[
+            (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
+             "Trung bình có tính cả tương lai. Mỗi hàng chỉ có query + 1 khóa mà mô hình dùng.",
+             "Your mean includes the future. Each row has only query + 1 keys that the model uses."),
+            (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
+             "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
+             "You averaged over queries (columns). The mean of each row is needed, dim=-1."),
+            (lambda s: (s - s[..., attention.causal_mask(s.shape[-1])].mean()) * attention.causal_mask(s.shape[-1]),
+             "Một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
+             "One mean for all rows. Each row needs its own."),
+            (_center_rows, "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.",
+             "The past is right. Put 0 in the future."),
+        ],
+    )  # fmt: skip
+
+    gaussian_kde = Exercise(
+        inputs=[
+            (np.array([-2.0, 0.5, 1.0, 4.0]), np.linspace(-6, 8, 15), 0.7),
+            (np.array([0.0]), np.linspace(-3, 3, 7), 1.0),
+        ],
+        right=kde.gaussian_sum,
+        result="[len(x)]",
+        mistakes=[
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v),
+             "Diện tích dưới đường cong là n, không phải 1: hãy chia cho số điểm.",
+             "The area under the curve is n, not 1: divide by the number of values."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * h,
+             "Bạn quên chia cho độ rộng nhân h: diện tích phải bằng 1.",
+             "You forgot to divide by the bandwidth h: the area must be 1."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * h * np.sqrt(2 * np.pi),
+             "Mỗi Gauss còn thiếu hệ số 1 / (h √(2π)).", "Each Gaussian lacks its factor 1 / (h √(2π))."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * h * np.sqrt(2 * np.pi) * len(v),
+             "Đã có tổng các Gauss, nhưng chưa chuẩn hóa: chia cho n · h · √(2π).",
+             "The sum of Gaussians is there, not yet normalised: divide by n · h · √(2π)."),
+        ],
+    )  # fmt: skip

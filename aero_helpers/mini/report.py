@@ -1,0 +1,164 @@
+"""Measure what `train.py` made and put it into the package: weights, tokenizer, history, card.
+
+python -m aero_helpers.mini.report CORPUS --run build/mini
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import GPT2LMHeadModel
+
+from aero_helpers.mini.train import BATCH, CONTEXT, HELD_OUT, SEED, encode, held_out_loss, read_corpus
+from aero_helpers.models import LanguageModel, read_folder
+from aero_helpers.recording import AttentionRecord, capture
+from aero_helpers.shift import select_entries, shift_table
+
+HERE = Path(__file__).parent
+SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+HISTORY_WINDOWS = 8  # of CONTEXT tokens, evenly spaced over the held-out books
+EDGES = np.arange(-160, 161, 2.0)  # of the history's histograms, in units of the raw score
+
+
+def bigram_loss(train, held_out, vocabulary, discount=0.75):
+    """Loss, in nats a token, of a bigram model with absolute discounting (Ney, Essen, Kneser 1994)."""
+    counts = torch.zeros(vocabulary, vocabulary, dtype=torch.float64)
+    counts.index_put_((train[:-1], train[1:]), torch.ones(len(train) - 1, dtype=torch.float64), accumulate=True)
+    single = (torch.bincount(train, minlength=vocabulary) + 1).double()
+    single /= single.sum()
+    seen = counts.sum(1, keepdim=True).clamp(min=1)
+    left_over = 1 - (counts - discount).clamp(min=0).sum(1, keepdim=True) / seen
+    probability = (counts - discount).clamp(min=0) / seen + left_over * single
+    return -probability[held_out[:-1], held_out[1:]].log().mean().item()
+
+
+def windows_of(ids, count):
+    starts = np.linspace(0, len(ids) - CONTEXT, count).astype(int)
+    return [ids[start : start + CONTEXT] for start in starts]
+
+
+def record_ids(lm, token_ids):
+    scores, head_size = capture(lm.model, token_ids)
+    return AttentionRecord([str(i) for i in token_ids.tolist()], scores, head_size, lm.name)
+
+
+def history(run, tokenizer, held_out):
+    """How the raw scores changed: one entry a snapshot, [step, layer, head, …], on fixed held-out windows."""
+    windows, chosen = windows_of(held_out, HISTORY_WINDOWS), select_entries(CONTEXT)
+    rows = {"step": [], "held_out_loss": [], "share_below_zero": [], "mean": [], "sink_weight": [], "histogram": []}
+    for folder in sorted((run / "snapshots").iterdir()):
+        lm = LanguageModel(folder.name, GPT2LMHeadModel.from_pretrained(folder).eval(), tokenizer)
+        records = [record_ids(lm, window) for window in windows]
+        tables = [shift_table(record) for record in records]
+        shape = (lm.n_layers, lm.n_heads)
+        for name in ("share_below_zero", "mean", "sink_weight"):
+            rows[name].append(np.mean([table[name] for table in tables], axis=0).reshape(shape))
+        scores = torch.stack([record.raw_scores[..., chosen] for record in records], 2).flatten(2).numpy()
+        counts = [np.histogram(head, EDGES)[0] for head in scores.reshape(-1, scores.shape[-1])]
+        rows["histogram"].append(np.reshape(counts, (*shape, -1)))
+        rows["step"].append(int(folder.name))
+        rows["held_out_loss"].append(held_out_loss(lm.model, held_out, 128))
+        lm.model.eval()
+        print(folder.name, round(rows["held_out_loss"][-1], 3), flush=True)
+    columns = {name: np.asarray(values, np.float32) for name, values in rows.items()}
+    columns["step"] = np.asarray(rows["step"], np.int32)
+    columns["histogram"] = np.asarray(rows["histogram"], np.int32)
+    return columns | {"edges": EDGES, "n_scores": np.int64(chosen.sum() * HISTORY_WINDOWS)}
+
+
+def head_habits(lm, held_out):
+    """Per head, [layer, head]: mean weight on the previous token, on the induction target, on key 0."""
+    texts = [record_ids(lm, window).weights() for window in windows_of(held_out, HISTORY_WINDOWS)]
+    previous = torch.stack([w.diagonal(-1, -2, -1).mean(-1) for w in texts]).mean(0)
+    key_0 = torch.stack([w[..., 1:, 0].mean(-1) for w in texts]).mean(0)
+    generator, half = torch.Generator().manual_seed(SEED), CONTEXT // 4
+    induction = []
+    for _ in range(HISTORY_WINDOWS):
+        random = torch.randint(1, lm.model.config.vocab_size, (half,), generator=generator)
+        weights = record_ids(lm, random.repeat(2)).weights()
+        # the second time a token comes, an induction head looks at what followed it the first time
+        induction.append(weights.diagonal(1 - half, -2, -1)[..., 1:].mean(-1))
+    return {"previous": previous, "induction": torch.stack(induction).mean(0), "key 0": key_0}
+
+
+def chance():
+    """The same three numbers for a head that looks at all earlier tokens alike."""
+    n_keys = torch.arange(1, CONTEXT + 1)
+    half = CONTEXT // 4
+    return {
+        "previous": (1 / n_keys[1:]).mean().item(),
+        "induction": (1 / n_keys[half : 2 * half]).mean().item(),
+        "key 0": (1 / n_keys[1:]).mean().item(),
+    }
+
+
+def sample(lm, prompt, n_tokens=60):
+    torch.manual_seed(SEED)
+    ids = torch.tensor([lm.tokenizer(prompt)["input_ids"]])
+    settings = {"max_new_tokens": n_tokens, "do_sample": True, "temperature": 0.8, "top_k": 40}
+    out = lm.model.generate(ids, attention_mask=torch.ones_like(ids), pad_token_id=0, **settings)
+    return lm.tokenizer.decode(out[0]).replace("\n", " ")
+
+
+def card(lm, run, corpus, tokens, habits, columns):
+    """The model card, every number of it measured here."""
+    books = {book["file"]: book for book in json.loads((corpus / "manifest.json").read_text(encoding="utf-8"))}
+    steps = int(columns["step"][-1])
+    loss = held_out_loss(lm.model, tokens["held_out"])
+    lm.model.eval()
+    bigram = bigram_loss(tokens["train"], tokens["held_out"], lm.model.config.vocab_size)
+    rows = []
+    by_chance = chance()
+    for name, heads in habits.items():
+        layer, head = divmod(heads.argmax().item(), lm.n_heads)
+        rows.append(f"| {name} | {layer}.{head} | {heads.max():.2f} | {heads.mean():.2f} | {by_chance[name]:.2f} |")
+    layers = [
+        f"| {i} | {share.mean():.2f} | {mean.mean():.1f} | {sink.mean():.3f} |"
+        for i, (share, mean, sink) in enumerate(
+            zip(columns["share_below_zero"][-1], columns["mean"][-1], columns["sink_weight"][-1])
+        )
+    ]
+    listed = [
+        f"| {book['title']} | {book['author']} | {book['gutenberg_id']} |"
+        f" {'held out' if name in HELD_OUT else 'training'} |"
+        for name, book in sorted(books.items())
+    ]
+    parameters = sum(p.numel() for p in lm.model.parameters())
+    return (HERE / "card_template.md").read_text(encoding="utf-8").format(
+        parameters=f"{parameters:,}", layers=lm.n_layers, heads=lm.n_heads, head_size=lm.head_size,
+        vocabulary=f"{lm.model.config.vocab_size:,}", context=CONTEXT, steps=f"{steps:,}",
+        seen=f"{steps * BATCH * CONTEXT / 1e6:.0f}", train_tokens=f"{len(tokens['train']):,}",
+        held_out_tokens=f"{len(tokens['held_out']):,}", epochs=f"{steps * BATCH * CONTEXT / len(tokens['train']):.1f}",
+        loss=f"{loss:.2f}", bigram=f"{bigram:.2f}", difference=f"{bigram - loss:.2f}", seed=SEED,
+        first_loss=f"{columns['held_out_loss'][0]:.2f}",
+        sample=sample(lm, "The old man looked at the sea, and"), habits="\n".join(rows), by_layer="\n".join(layers),
+        windows=HISTORY_WINDOWS, snapshots=len(columns["step"]), books="\n".join(listed),
+    )  # fmt: skip
+
+
+def write_package_files(run, texts, arrays):
+    for name in SHIPPED:
+        shutil.copyfile(run / "model" / name, HERE / name)
+    np.savez_compressed(HERE / "history.npz", **arrays)
+    (HERE / "README.md").write_text(texts, encoding="utf-8")
+    sums = [f"{hashlib.sha256((HERE / name).read_bytes()).hexdigest()}  {name}" for name in (*SHIPPED, "history.npz")]
+    (HERE / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
+
+
+def main(corpus, run):
+    lm = read_folder(run / "model", "mini")
+    tokens = {name: encode(lm.tokenizer, part) for name, part in zip(("train", "held_out"), read_corpus(corpus))}
+    columns = history(run, lm.tokenizer, tokens["held_out"])
+    write_package_files(run, card(lm, run, corpus, tokens, head_habits(lm, tokens["held_out"]), columns), columns)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path, help="the folder that train.py was given, with its manifest.json")
+    parser.add_argument("--run", type=Path, default=Path("build/mini"), help="the folder that train.py wrote")
+    arguments = parser.parse_args()
+    main(arguments.corpus, arguments.run)

@@ -1,0 +1,250 @@
+"""The course's language models: where they come from, and what is asked of them.
+
+Every model ends up as a folder on disk (the hub's cache, this package, or the reader's own) and is
+read from there by one function, which checks that all of it arrived.
+"""
+
+import hashlib
+import os
+import queue
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import huggingface_hub
+import torch
+from safetensors import SafetensorError
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from aero_helpers.recording import AttentionRecord, capture, readable_tokens
+
+GPT2_REPOSITORY = "openai-community/gpt2"
+GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
+GPT2_FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]
+GPT2_MEGABYTES = 550
+MINI_FOLDER = Path(__file__).parent / "mini"
+HUB_PATIENCE = 4  # seconds until "auto" takes the embedded model
+UNTRAINED_SEED = 0
+NAMES = ("auto", "gpt2", "mini", "untrained")
+
+
+@dataclass(eq=False)
+class LanguageModel:
+    """A causal language model with its tokenizer.
+
+    model: the transformers model, in evaluation mode. tokenizer: its tokenizer.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def n_layers(self):
+        return self.model.config.num_hidden_layers
+
+    @property
+    def n_heads(self):
+        return self.model.config.num_attention_heads
+
+    @property
+    def head_size(self):
+        return self.model.config.hidden_size // self.n_heads
+
+    @property
+    def context(self):
+        """The longest text the model can read, in tokens."""
+        return self.model.config.max_position_embeddings
+
+    def __repr__(self):
+        return f"LanguageModel({self.name!r}: {self.n_layers} layers × {self.n_heads} heads × {self.head_size})"
+
+    def encode(self, text, truncate=False):
+        """(token ids [T], T readable labels) of a text.
+
+        Raises TypeError for anything but a string, ValueError for an empty text and, unless
+        `truncate` is true, for one longer than the context.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected a string, got {type(text).__name__}")
+        token_ids, labels = readable_tokens(self.tokenizer, text, self.context if truncate else None)
+        if not labels:
+            raise ValueError(f"text: expected at least one token, got an empty text {text!r}")
+        if len(labels) > self.context:
+            raise ValueError(
+                f"text: expected at most {self.context} tokens, the context of {self.name}, got {len(labels)};"
+                f" truncate=True keeps the first {self.context}"
+            )
+        return token_ids, labels
+
+    def record(self, text, truncate=False):
+        """Run the model on a text and return the AttentionRecord of all its heads.
+
+        Raises what `encode` raises.
+        """
+        token_ids, labels = self.encode(text, truncate)
+        scores, head_size = capture(self.model, token_ids)
+        return AttentionRecord(labels, scores, head_size, self.name)
+
+    def untrained(self):
+        """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
+        with torch.random.fork_rng(devices=[]):  # the reader's own random numbers stay as they are
+            torch.manual_seed(UNTRAINED_SEED)
+            model = type(self.model)(self.model.config).eval()
+        return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
+
+
+def load(name="auto"):
+    """Load a language model by name, or from a folder.
+
+    "gpt2"       GPT-2 Small from the Hugging Face hub, pinned revision, safetensors only
+    "mini"       the small model that ships with the course: no network needed
+    "untrained"  the architecture of what "auto" gives, freshly initialised: the null model
+    "auto"       $AERO_MODEL if set; else GPT-2 Small where it is cached or the hub answers within
+                 a few seconds; else "mini". Prints one line that says which and why.
+    a folder     a GPT-2 checkpoint as `save_pretrained` writes it, tokenizer included
+
+    Raises ValueError for an unknown name and for a folder that holds no whole GPT-2 checkpoint,
+    ConnectionError where the hub is needed and out of reach.
+    """
+    name = os.fspath(name)
+    if name == "auto":
+        name = os.environ.get("AERO_MODEL") or _best_within_reach()
+    if name == "untrained":
+        asked = os.environ.get("AERO_MODEL")
+        return load(asked if asked not in (None, "", "auto", "untrained") else _best_within_reach()).untrained()
+    if name == "gpt2":
+        return read_folder(_gpt2_folder(), name)
+    if name == "mini":
+        _check_sums(MINI_FOLDER)
+        return read_folder(MINI_FOLDER, name)
+    if not Path(name).is_dir():
+        raise ValueError(f"model: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
+    return read_folder(Path(name), Path(name).resolve().name)
+
+
+def _best_within_reach():
+    if _gpt2_cached():
+        which, why_vi, why_en = "gpt2", "đã có sẵn trên máy", "already on this machine"
+    elif _hub_answers():
+        which = "gpt2"
+        why_vi = f"sẽ tải một lần, khoảng {GPT2_MEGABYTES} MB"
+        why_en = f"to be downloaded once, about {GPT2_MEGABYTES} MB"
+    else:
+        which, why_vi, why_en = "mini", "không kết nối được Hugging Face", "the Hugging Face hub is out of reach"
+    title = {"gpt2": "GPT-2 Small", "mini": "mini"}[which]
+    print(f"Mô hình / Model: {title} ({why_vi} / {why_en})")
+    return which
+
+
+def _gpt2_cached():
+    """The cached checkpoint's folder, or None where any of its large parts is missing."""
+    try:
+        folder = Path(huggingface_hub.snapshot_download(GPT2_REPOSITORY, revision=GPT2_REVISION, local_files_only=True))
+    except OSError:
+        return None
+    return folder if (folder / "model.safetensors").exists() and (folder / "config.json").exists() else None
+
+
+def _hub_answers():
+    """Whether the hub answers within HUB_PATIENCE seconds, name look-up included."""
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return False
+    url = f"{huggingface_hub.constants.ENDPOINT}/{GPT2_REPOSITORY}/resolve/{GPT2_REVISION}/config.json"
+    answer = queue.Queue()
+
+    def ask():
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=HUB_PATIENCE).close()
+            answer.put(True)
+        except OSError:
+            answer.put(False)
+
+    threading.Thread(target=ask, daemon=True).start()  # a name look-up has no time limit of its own
+    try:
+        return answer.get(timeout=HUB_PATIENCE)
+    except queue.Empty:
+        return False
+
+
+def _gpt2_folder():
+    """The folder of GPT-2 Small, downloaded with a progress bar where it is not cached."""
+    cached = _gpt2_cached()
+    if cached:
+        return cached
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(GPT2_REPOSITORY, revision=GPT2_REVISION, allow_patterns=GPT2_FILES)
+        )
+    except Exception as error:  # the hub's client raises its HTTP library's own classes
+        raise ConnectionError(
+            f"GPT-2 Small: expected to download {GPT2_REPOSITORY} (about {GPT2_MEGABYTES} MB), but the hub did not"
+            f' deliver it ({type(error).__name__}: {error}). Try again: what has arrived is kept. load("mini") needs'
+            " no network."
+        ) from error
+
+
+def _check_sums(folder):
+    """Compare each file with its line in SHA256SUMS (`sha256sum --check` does the same)."""
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        expected, name = line.split()
+        path = folder / name
+        got = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if got != expected:
+            raise ValueError(
+                f"{path}: damaged: expected the SHA-256 sum {expected[:12]}…, got {got[:12]}…. Reinstall the package."
+            )
+
+
+def read_folder(folder, name):
+    """A GPT-2 checkpoint as a LanguageModel; ValueError where it is not whole."""
+    config = _read_config(folder)
+    try:
+        with _quiet():
+            model, info = GPT2LMHeadModel.from_pretrained(
+                folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+            tokenizer = GPT2TokenizerFast.from_pretrained(folder)
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}: expected a whole GPT-2 checkpoint, got a damaged or incomplete one ({error})"
+        ) from error
+    lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lost:
+        raise ValueError(
+            f"{folder}: expected a whole GPT-2 checkpoint, got one without {len(lost)} of its tensors, {lost[0]} first"
+        )
+    if len(tokenizer) > config.vocab_size or len(tokenizer) < 256:
+        raise ValueError(
+            f"{folder}: expected a tokenizer of 256 to {config.vocab_size} tokens, got one of {len(tokenizer)}"
+        )
+    return LanguageModel(name, model.eval(), tokenizer)
+
+
+def _read_config(folder):
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, found no config.json")
+    try:
+        settings, _ = GPT2Config.get_config_dict(folder)
+    except OSError as error:
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got an unreadable config.json ({error})") from error
+    if settings.get("model_type") != "gpt2":
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got model_type {settings.get('model_type')!r}")
+    return GPT2Config.from_dict(settings)
+
+
+@contextmanager
+def _quiet():
+    """Without transformers' bar for reading a file and its table of surprises: we raise an error instead."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,191 @@
+"""Every figure of the course. Each answers one question, which is its title.
+
+Functions take records and tables and return the Axes or Figure. One palette throughout, safe for
+colour-blind eyes (Okabe and Ito): key 0 always has its colour, trained and untrained theirs.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from scipy.stats import spearmanr
+
+from aero_helpers.attention import causal_mask
+from aero_helpers.kde import density
+from aero_helpers.language import say
+from aero_helpers.recording import AttentionRecord
+from aero_helpers.shift import select_entries
+
+KEY_0 = "#D55E00"
+OTHER_KEYS = "#0072B2"
+TRAINED = "#009E73"
+UNTRAINED = "#7A7A7A"
+DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
+SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
+
+COLUMN_TITLES = {
+    "share_below_zero": ("tỉ lệ điểm dưới 0", "share of scores below 0"),
+    "median": ("trung vị của điểm thô q·k", "median raw score q·k"),
+    "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
+    "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
+    "row_spread": ("độ phân tán theo hàng (điểm đã chia √d)", "row spread (scores divided by √d)"),
+    "entropy": ("entropy chuẩn hóa (1 = đều)", "normalised entropy (1 = uniform)"),
+    "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),
+}
+
+
+def use_style():
+    """Draw from now on in the course's style: large type, light background, figures of 110 dpi."""
+    sns.set_theme("notebook", "ticks", font_scale=1.05)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "axes.titlesize": 13})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+
+
+def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
+    """One head as a heatmap, [query, key] with tokens on both axes. Returns the Axes.
+
+    kind: "weights" (0 to 1) or "scores" (raw, colours centred on 0). The future is left blank.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    if matrix.shape != (len(tokens), len(tokens)):
+        raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
+    side = max(2.6, 0.36 * len(tokens))
+    ax = ax or plt.subplots(figsize=(2.6 + side, 1.6 + side), layout="constrained")[1]
+    _draw_map(ax, matrix, kind, colorbar=True)
+    _label_tokens(ax, tokens)
+    ax.set(title=title or "", xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"))
+    return ax
+
+
+def head_maps(record, layer, kind="weights"):
+    """All heads of a layer side by side, tokens on the axes. Returns the Figure."""
+    record.head_scores(layer, 0)  # refuses a layer that is not there
+    columns = min(4, record.n_heads)
+    rows = -(-record.n_heads // columns)
+    side = 0.7 + 0.2 * record.n_tokens
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(columns * side + 1, rows * side + 0.8), layout="constrained", squeeze=False
+    )
+    for head, ax in enumerate(axes.flat):
+        ax.set_visible(head < record.n_heads)
+        if head < record.n_heads:
+            matrix = record.head_weights(layer, head) if kind == "weights" else record.head_scores(layer, head)
+            _draw_map(ax, np.asarray(matrix), kind, colorbar=False)
+            _label_tokens(ax, record.tokens, size=8, left=head % columns == 0, below=head >= record.n_heads - columns)
+            ax.set_title(say(f"đầu {layer}.{head}", f"head {layer}.{head}"), fontsize=11)
+    return fig
+
+
+def layer_head_map(table, column="share_below_zero", ax=None):
+    """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
+    if column not in COLUMN_TITLES:
+        raise ValueError(f"column: expected one of {', '.join(COLUMN_TITLES)}, got {column!r}")
+    grid = table.pivot(index="layer", columns="head", values=column)
+    ax = ax or plt.subplots(figsize=(2.4 + 0.5 * grid.shape[1], 1.8 + 0.38 * grid.shape[0]), layout="constrained")[1]
+    colours = {"cmap": SEQUENTIAL}
+    if column == "share_below_zero":
+        colours = {"cmap": DIVERGING, "vmin": 0, "vmax": 1, "center": 0.5}
+    sns.heatmap(grid, ax=ax, linewidths=0.5, **colours)
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    ax.set_title(say(*COLUMN_TITLES[column], between="\n"))
+    ax.set(xlabel=say("đầu", "head"), ylabel=say("tầng", "layer"))
+    return ax
+
+
+def score_densities(trained, untrained, entries="causal"):
+    """Density of the raw scores of all heads, untrained beside trained. Returns the Figure.
+
+    Each has its own horizontal scale, centred on 0: an untrained model's scores are far smaller.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for ax, record, colour in zip(axes, (untrained, trained), (UNTRAINED, TRAINED)):
+        scores = record.raw_scores[..., select_entries(record.n_tokens, entries)].numpy().ravel()
+        x, y, _ = density(scores)
+        ax.fill_between(x, y, color=colour, alpha=0.35, linewidth=0)
+        ax.plot(x, y, color=colour, linewidth=2)
+        ax.axvline(0, color="black", linestyle=":", linewidth=1.4)
+        reach = 1.1 * np.abs(np.quantile(scores, [0.002, 0.998])).max()
+        ax.set(xlim=(-reach, reach), ylim=(0, None), yticks=[], xlabel=say("điểm thô q·k", "raw score q·k"))
+        below = f"{(scores < 0).mean():.0%}"
+        ax.set_title(f"{record.model_name}: " + say(f"{below} dưới 0", f"{below} below 0"))
+        sns.despine(ax=ax, left=True)
+    axes[0].set_ylabel(say("mật độ", "density"))
+    return fig
+
+
+def layer_ridges(records, ax=None):
+    """Density of the raw scores by layer, key 0 apart from all other keys. Returns the Axes.
+
+    `records`: one record, or several of one model, whose scores are pooled. Each curve is drawn to
+    its own height: compare where they lie, not how high they are.
+    """
+    records = [records] if isinstance(records, AttentionRecord) else list(records)
+    n_layers = records[0].n_layers
+    ax = ax or plt.subplots(figsize=(7.5, 1.4 + 0.5 * n_layers), layout="constrained")[1]
+    for layer in range(n_layers):
+        for entries, colour in (("without_key_0", OTHER_KEYS), ("key_0", KEY_0)):
+            x, y, _ = density(_pooled(records, layer, entries))
+            height = layer - 0.85 * y / y.max()
+            ax.fill_between(x, layer, height, color=colour, alpha=0.25, linewidth=0)
+            ax.plot(x, height, color=colour, linewidth=1.6, label=_key_label(entries) if layer == 0 else None)
+    ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
+    reach = np.abs(
+        np.quantile(np.concatenate([_pooled(records, i, "causal") for i in range(n_layers)]), [0.002, 0.998])
+    )
+    ax.set(xlim=(-1.15 * reach.max(), 1.15 * reach.max()), ylim=(n_layers - 0.7, -1), yticks=range(n_layers))
+    ax.set(xlabel=say("điểm thô q·k", "raw score q·k"), ylabel=say("tầng", "layer"))
+    ax.set_title(say("Khóa nào nằm ở đâu?", "Which keys lie where?"), pad=32)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
+    return ax
+
+
+def what_goes_with_sparsity(table):
+    """Two answers to "what makes attention sparse": the sign of the scores, their spread. Returns the Figure.
+
+    One dot a head; ρ is Spearman's rank correlation.
+    """
+    _, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained", sharey=True)
+    for ax, column, colour in zip(axes, ("share_below_zero", "row_spread"), (UNTRAINED, OTHER_KEYS)):
+        rho = spearmanr(table[column], table["entropy"]).statistic
+        ax.scatter(table[column], table["entropy"], color=colour, s=34, alpha=0.8, linewidth=0)
+        ax.set(
+            xlabel=say(*COLUMN_TITLES[column], between="\n"),
+            ylim=(-0.03, 1.03),
+            title=f"ρ = {rho:+.2f}".replace("-", "−"),
+        )
+        axes[0].set_ylabel(say(*COLUMN_TITLES["entropy"], between="\n"))
+    axes[0].figure.suptitle(say("Chú ý thưa đi cùng cái gì?", "What goes with sparse attention?"))
+    return axes[0].figure
+
+
+def _key_label(entries):
+    if entries == "key_0":
+        return say("khóa 0", "key 0")
+    return say("mọi khóa khác", "all other keys")
+
+
+def _pooled(records, layer, entries):
+    parts = [record.raw_scores[layer][:, select_entries(record.n_tokens, entries)] for record in records]
+    return np.concatenate([part.numpy().ravel() for part in parts])
+
+
+def _draw_map(ax, matrix, kind, colorbar):
+    if kind not in ("weights", "scores"):
+        raise ValueError(f"kind: expected 'weights' or 'scores', got {kind!r}")
+    past = causal_mask(len(matrix)).numpy()
+    reach = np.abs(matrix[past]).max() or 1.0
+    limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
+    label = say("trọng số chú ý", "attention weight", between="\n")
+    if kind == "scores":
+        limits = {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
+        label = say("điểm thô q·k", "raw score q·k", between="\n")
+    bar = {"cbar": colorbar, "cbar_kws": {"label": label, "shrink": 0.8} if colorbar else None}
+    sns.heatmap(matrix, mask=~past, ax=ax, square=True, xticklabels=False, yticklabels=False, **bar, **limits)
+    for side in ("left", "bottom"):
+        ax.spines[side].set(visible=True, color="0.7")
+
+
+def _label_tokens(ax, tokens, size=10, left=True, below=True):
+    labels = [token.strip(" ").replace("\n", "⏎") or "␣" for token in tokens]
+    places = np.arange(len(tokens)) + 0.5
+    ax.set_xticks(places if below else [], labels if below else [], rotation=90, fontsize=size)
+    ax.set_yticks(places if left else [], labels if left else [], rotation=0, fontsize=size)

@@ -1,0 +1,176 @@
+import json
+import shutil
+import socket
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import aero_helpers as aero
+from aero_helpers import models
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A copy of the embedded checkpoint that a test may spoil."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(models.MINI_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """No cached model, and every connection refused."""
+
+    def refuse(*args, **kwargs):
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(models, "_gpt2_cached", lambda: None)
+    monkeypatch.delenv("AERO_MODEL", raising=False)
+
+
+def test_mini_knows_its_own_shape(mini):
+    assert (mini.name, mini.n_layers, mini.n_heads, mini.head_size, mini.context) == ("mini", 6, 4, 32, 256)
+    assert not mini.model.training
+
+
+def test_mini_predicts_english_far_better_than_its_null_model(mini):
+    ids = mini.encode("She looked at him for a moment, and then she said that she was very glad to see him.")[0][None]
+    with torch.no_grad():
+        trained, untrained = (lm.model(ids, labels=ids).loss.item() for lm in (mini, mini.untrained()))
+    assert trained < untrained - 3
+
+
+def test_the_null_model_is_the_same_each_time_and_leaves_random_numbers_alone(mini):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = mini.untrained().record("a b c").raw_scores
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(first, mini.untrained().record("a b c").raw_scores)
+    assert not torch.equal(first, mini.record("a b c").raw_scores)
+
+
+def test_auto_takes_mini_without_a_network_and_says_so_in_one_line(no_network, capsys):
+    since = time.perf_counter()
+    assert aero.load("auto").name == "mini"
+    assert time.perf_counter() - since < models.HUB_PATIENCE + 3
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert "mini" in said and "không kết nối được" in said and "out of reach" in said
+
+
+def test_auto_obeys_the_environment(monkeypatch):
+    monkeypatch.setenv("AERO_MODEL", "untrained")
+    monkeypatch.setattr(models, "_best_within_reach", lambda: "mini")
+    assert aero.load("auto").name == "untrained mini"
+    monkeypatch.setenv("AERO_MODEL", str(models.MINI_FOLDER))
+    assert aero.load().n_layers == 6
+    assert aero.load("untrained").name == "untrained mini"
+
+
+def test_auto_takes_gpt2_where_it_is_cached_or_the_hub_answers(monkeypatch, capsys):
+    monkeypatch.delenv("AERO_MODEL", raising=False)
+    monkeypatch.setattr(models, "_gpt2_folder", lambda: models.MINI_FOLDER)
+    monkeypatch.setattr(models, "_gpt2_cached", lambda: models.MINI_FOLDER)
+    assert aero.load("auto").name == "gpt2"
+    monkeypatch.setattr(models, "_gpt2_cached", lambda: None)
+    monkeypatch.setattr(models, "_hub_answers", lambda: True)
+    assert aero.load("auto").name == "gpt2"
+    assert "550 MB" in capsys.readouterr().out
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch):
+    def hang(*args, **kwargs):
+        time.sleep(3)
+        raise TimeoutError
+
+    monkeypatch.setattr(models, "HUB_PATIENCE", 0.2)
+    monkeypatch.setattr(models, "urlopen", hang)
+    since = time.perf_counter()
+    assert not models._hub_answers()
+    assert time.perf_counter() - since < 2.5
+
+
+def test_gpt2_without_a_network_says_what_to_do(no_network, monkeypatch):
+    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConnectionError, match=r'load\("mini"\) needs no network'):
+        aero.load("gpt2")
+
+
+def test_a_folder_is_loaded_and_named_after_itself(checkpoint):
+    assert aero.load(checkpoint).name == "checkpoint"
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match="expected one of auto, gpt2, mini, untrained or a folder, got 'gpt3'"):
+        aero.load("gpt3")
+
+
+def test_a_damaged_embedded_model_is_refused(checkpoint, monkeypatch):
+    data = bytearray((checkpoint / "model.safetensors").read_bytes())
+    data[-100] ^= 1  # one bit of one weight
+    (checkpoint / "model.safetensors").write_bytes(data)
+    monkeypatch.setattr(models, "MINI_FOLDER", checkpoint)
+    with pytest.raises(ValueError, match=r"model.safetensors: damaged: expected the SHA-256 sum"):
+        aero.load("mini")
+
+
+def test_a_half_downloaded_checkpoint_is_refused(checkpoint):
+    data = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="got a damaged or incomplete one"):
+        aero.load(checkpoint)
+
+
+def test_a_checkpoint_without_its_weights_is_refused(checkpoint):
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="got a damaged or incomplete one"):
+        aero.load(checkpoint)
+
+
+def test_a_checkpoint_without_one_tensor_is_refused_and_not_filled_with_noise(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    lost = tensors.pop("transformer.h.3.attn.c_attn.weight")
+    assert lost.shape == (128, 384)
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"without 1 of its tensors, transformer\.h\.3\.attn\.c_attn\.weight"):
+        aero.load(checkpoint)
+
+
+def test_a_checkpoint_without_its_tokenizer_is_refused(checkpoint):
+    (checkpoint / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match="checkpoint"):
+        aero.load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [({"model_type": "llama"}, "got model_type 'llama'"), ({}, "got model_type None"), ("{", "unreadable config.json")],
+)
+def test_a_folder_that_is_no_gpt2_is_refused(checkpoint, config, words):
+    (checkpoint / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    with pytest.raises(ValueError, match=words):
+        aero.load(checkpoint)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"found no config.json"):
+        aero.load(tmp_path)
+
+
+def test_empty_and_wrong_texts_are_named(mini):
+    with pytest.raises(ValueError, match="got an empty text ''"):
+        mini.record("")
+    with pytest.raises(TypeError, match="expected a string, got NoneType"):
+        mini.record(None)
+
+
+def test_a_text_beyond_the_context_is_counted_and_can_be_cut(mini):
+    text = "the sea " * 200
+    with pytest.raises(ValueError, match="expected at most 256 tokens, the context of mini, got 401; truncate=True"):
+        mini.record(text)
+    assert mini.record(text, truncate=True).n_tokens == 256

@@ -1,0 +1,143 @@
+import copy
+import sys
+
+import nbformat
+import notebook_rules as rules
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "notebooks"))
+import make_editions
+import make_lesson
+
+INSTRUCTOR = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
+NAMES = [path.stem for path in INSTRUCTOR]
+RULES = [rules.unpaired_languages, rules.unlike_twins, rules.vacuous_checks, rules.long_cells, rules.stored_errors]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(scope="module")
+def forbidden():
+    """The variants that the glossary's table says not to use."""
+    rows = [line.split("|") for line in (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").splitlines()]
+    return [word.strip() for row in rows[2:] if len(row) == 6 for word in row[3].split(",") if "*" in word]
+
+
+def test_there_are_five_notebooks():
+    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_instructor_notebooks_keep_the_rules(path, rule):
+    assert rule(read(path)) == []
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_notebooks_are_20_to_42_cells_and_checked_somewhere(path):
+    notebook = read(path)
+    assert 20 <= len(notebook.cells) <= 42
+    assert sum("nbval-check-output" in rules.tags(cell) for cell in notebook.cells) >= 5
+
+
+def spoilt(change):
+    notebook = copy.deepcopy(read(INSTRUCTOR[0]))
+    change(notebook)
+    return notebook
+
+
+def checked_cell(notebook):
+    return next(cell for cell in notebook.cells if "nbval-check-output" in rules.tags(cell))
+
+
+def test_the_rules_themselves_can_fail():
+    def unexecuted(notebook):
+        checked_cell(notebook).execution_count = None
+
+    def without_outputs(notebook):
+        checked_cell(notebook).outputs = []
+
+    def without_twin(notebook):
+        del notebook.cells[1]
+
+    def another_formula(notebook):
+        notebook.cells[0].source += "\n## one heading more"
+
+    def long(notebook):
+        checked_cell(notebook).source += "\n#" * 20
+
+    def failed(notebook):
+        checked_cell(notebook).outputs.append(nbformat.v4.new_output("error"))
+
+    assert rules.vacuous_checks(spoilt(unexecuted)) and rules.vacuous_checks(spoilt(without_outputs))
+    assert rules.unpaired_languages(spoilt(without_twin)) and rules.unlike_twins(spoilt(another_formula))
+    assert rules.long_cells(spoilt(long)) and rules.stored_errors(spoilt(failed))
+    assert rules.forbidden_words("một Phím, hai", ["phím"]) and not rules.forbidden_words("phímx", ["phím"])
+
+
+def test_editions_badges_and_setup_cells_are_up_to_date():
+    stale = [
+        str(path.relative_to(ROOT))
+        for path, text in make_editions.all_files().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    assert stale == [], "run `make editions`"
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+@pytest.mark.parametrize("language", ["both", "vi", "en"])
+def test_an_edition_holds_the_same_code_and_its_own_language(path, language):
+    source, made = read(path), read(make_editions.EDITIONS[language] / path.name)
+    expected = [cell.source for cell in code(source) if "solution" not in rules.tags(cell)]
+    got = [cell.source.replace(f'set_language("{language}")', 'set_language("both")') for cell in code(made)]
+    assert got == expected
+    assert all(not cell.outputs and cell.execution_count is None for cell in code(made))
+    languages = {tag for cell in made.cells for tag in rules.tags(cell) if tag.startswith("lang-")}
+    assert languages == ({"lang-vi", "lang-en"} if language == "both" else {f"lang-{language}"})
+    assert "solved_" not in nbformat.writes(made)
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_each_exercise_has_a_stub_that_says_so_and_a_solution_that_passes(path):
+    cells = read(path).cells
+    exercises = [i for i, cell in enumerate(cells) if "exercise" in rules.tags(cell)]
+    assert exercises
+    for i in exercises:
+        assert "solution" in rules.tags(cells[i + 1])
+        if "aero.check." in cells[i].source:
+            assert cells[i].outputs[0].data["text/plain"].startswith("⬜")
+            assert cells[i + 1].outputs[0].data["text/plain"].startswith("✅")
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_stored_figures_are_small_and_the_stored_model_is_mini(path):
+    notebook = read(path)
+    for cell in code(notebook):
+        for output in cell.outputs:
+            assert len(output.get("data", {}).get("image/png", "")) * 3 / 4 < 100_000
+    setup = next(cell for cell in code(notebook) if "setup" in rules.tags(cell))
+    assert "LanguageModel('mini'" in setup.outputs[0].text
+
+
+def test_vietnamese_texts_use_the_glossarys_terms(forbidden):
+    assert len(forbidden) >= 6
+    words = [word.strip("* ") for word in forbidden]
+    texts = {path.name: (ROOT / path).read_text(encoding="utf-8") for path in [ROOT / "README.vi.md"]}
+    for path in INSTRUCTOR:
+        cells = [cell.source for cell in read(path).cells if "lang-vi" in rules.tags(cell)]
+        texts[path.name] = "\n".join(cells)
+    assert {name: rules.forbidden_words(text, words) for name, text in texts.items()} == {name: [] for name in texts}
+
+
+def test_the_lessons_page_hides_solutions_and_shows_figures():
+    page, _ = make_lesson.exporter().from_notebook_node(read(INSTRUCTOR[0]))
+    assert "solved_additive_mask" not in page and "my_additive_mask" in page
+    assert page.count("data:image/png;base64") == 2
+    assert make_lesson.title(read(INSTRUCTOR[0]), "en") == "01 · The causal mask"

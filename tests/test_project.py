@@ -1,0 +1,63 @@
+"""The files around the package say the same thing."""
+
+import re
+
+import yaml
+from conftest import ROOT
+from make_editions import badge, project, tomllib
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA_NAMES = {"torch": "pytorch", "pytorch": "torch"}
+
+
+def requirements(lines):
+    return {r.name.replace("_", "-"): r.specifier for r in map(Requirement, lines)}
+
+
+def environment():
+    """(conda packages, pip packages) of environment.yml; conda's pytorch is called torch."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    pip = next(line["pip"] for line in lines if isinstance(line, dict))
+    conda = [re.sub(r"^pytorch\b", "torch", line) for line in lines if isinstance(line, str)]
+    return requirements(conda), pip
+
+
+def test_environment_and_pyproject_name_the_same_packages_with_the_same_ranges():
+    conda, pip = environment()
+    extras = SETTINGS["optional-dependencies"]
+    wanted = requirements(SETTINGS["dependencies"] + extras["lab"] + ["nbval>=0.11"])
+    assert pip == ["--editable ."]
+    assert conda.pop("python") == SpecifierSet(SETTINGS["requires-python"])
+    assert conda.pop("pip") == SpecifierSet()
+    assert conda == wanted
+
+
+def test_the_packages_that_the_course_promises_are_there():
+    promised = {"jupyterlab", "torch", "transformers", "scipy", "seaborn", "nbval", "ipywidgets"}
+    assert promised <= set(environment()[0])
+
+
+def test_constraints_lie_within_the_ranges():
+    pins = requirements(
+        line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
+    )
+    for extra in (SETTINGS["dependencies"], *SETTINGS["optional-dependencies"].values()):
+        for name, allowed in requirements(extra).items():
+            if name not in ("aero-helpers", "tomli"):
+                version = str(pins[name]).removeprefix("==")
+                assert version in allowed, name
+
+
+def test_the_address_stands_in_pyproject_and_badges_follow_it():
+    url, tag = project()
+    repository = url.removeprefix("https://github.com/")
+    path = ROOT / "notebooks" / "01_causal_mask.ipynb"
+    expected = f"https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/01_causal_mask.ipynb"
+    assert badge(path).endswith(f"({expected})")
+    for readme in ("README.md", "README.vi.md"):
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        assert text.count("colab-badge.svg") == 5 and expected in text
+    hand_written = [p for p in (ROOT / "aero_helpers").rglob("*.py") if url in p.read_text(encoding="utf-8")]
+    assert hand_written == []

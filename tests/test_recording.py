@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+import torch
+from conftest import TEXT, randomised
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
+
+import aero_helpers as aero
+from aero_helpers.recording import capture, readable_tokens
+
+
+def hooked_scores(lm, text):
+    """The lesson's way: a hook on each c_attn, thirds, heads, dot products."""
+    caught, handles = {}, []
+    for layer, block in enumerate(lm.model.transformer.h):
+        keep = lambda module, inputs, output, layer=layer: caught.update({layer: output.detach()[0]})  # noqa: E731
+        handles.append(block.attn.c_attn.register_forward_hook(keep))
+    with torch.no_grad():
+        lm.model(lm.encode(text)[0][None])
+    for handle in handles:
+        handle.remove()
+    q, k, _ = aero.split_qkv(torch.stack([caught[layer] for layer in range(lm.n_layers)]))
+    return aero.raw_scores(aero.split_heads(q, lm.n_heads), aero.split_heads(k, lm.n_heads))
+
+
+def own_weights(model, token_ids):
+    """The model's own attention weights, computed by transformers' eager functions."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        weights = torch.stack(model(token_ids[None], output_attentions=True).attentions)[:, 0]
+    model.set_attn_implementation(before)
+    return weights
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size"])
+def test_a_hand_made_hook_gives_the_recorded_scores(name, request):
+    lm = request.getfixturevalue(name)
+    difference = (hooked_scores(lm, TEXT) - lm.record(TEXT).raw_scores).abs().max()
+    assert difference < 1e-5
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size"])
+def test_weights_equal_the_models_own(name, request):
+    lm = request.getfixturevalue(name)
+    own = own_weights(lm.model, lm.encode(TEXT)[0])
+    assert (lm.record(TEXT).weights() - own).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LlamaForCausalLM(
+            LlamaConfig(vocab_size=99, hidden_size=48, intermediate_size=64, num_hidden_layers=2,
+                        num_attention_heads=6, num_key_value_heads=2)
+        ),
+        GPTNeoXForCausalLM(
+            GPTNeoXConfig(vocab_size=99, hidden_size=48, intermediate_size=64, num_hidden_layers=2,
+                          num_attention_heads=6)
+        ),
+    ],
+    ids=["grouped queries and rotation", "interleaved fused projection"],
+)  # fmt: skip
+def test_other_architectures_are_the_same_code_path(model):
+    ids = torch.arange(12)
+    scores, head_size = capture(randomised(model), ids)
+    assert (aero.attention_weights(scores, head_size) - own_weights(model, ids)).abs().max() < 1e-5
+
+
+def test_recording_leaves_the_model_as_it_was(mini):
+    ids = mini.encode(TEXT)[0][None]
+    before, implementation = mini.model(ids).logits, mini.model.config._attn_implementation
+    mini.record(TEXT)
+    assert mini.model.config._attn_implementation == implementation
+    assert torch.equal(mini.model(ids).logits, before)
+
+
+def test_a_model_with_another_scale_is_refused(mini):
+    config = type(mini.model.config)(**{**mini.model.config.to_dict(), "scale_attn_by_inverse_layer_idx": True})
+    with pytest.raises(ValueError, match=r"layer 1: expected scores scaled by 1/√32 = 0.1768, got .* 0.0884"):
+        capture(type(mini.model)(config).eval(), torch.arange(5))
+
+
+def test_a_model_with_a_sliding_window_is_refused():
+    config = MistralConfig(
+        vocab_size=99, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, sliding_window=4,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="expected a plain causal mask"):
+        capture(MistralForCausalLM(config).eval(), torch.arange(9))
+
+
+def test_tokens_are_readable_where_a_letter_is_cut_into_bytes(mini):
+    ids, labels = readable_tokens(mini.tokenizer, "Việt 🙂")
+    assert len(ids) == len(labels)
+    assert "ệ₁ệ₂ệ₃" in "".join(labels)
+    assert not any("\ufffd" in label for label in labels)
+    assert {label.strip("₁₂₃₄₅₆₇₈₉ ") for label in labels} == {"V", "i", "ệ", "t", "", "🙂"}
+
+
+def test_plain_words_keep_their_spaces(mini):
+    _, labels = readable_tokens(mini.tokenizer, TEXT)
+    assert "".join(labels) == TEXT
+
+
+def test_save_and_load_keep_everything(record, tmp_path):
+    path = tmp_path / "a record.safetensors"
+    record.save(path)
+    again = aero.AttentionRecord.load(path)
+    assert torch.equal(again.raw_scores, record.raw_scores)
+    assert (again.tokens, again.head_size, again.model_name) == (record.tokens, record.head_size, record.model_name)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_save_keeps_the_older_file(record, tmp_path, monkeypatch):
+    path = tmp_path / "record"
+    record.save(path)
+    monkeypatch.setattr("aero_helpers.recording.save_file", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        record.save(path)
+    assert aero.AttentionRecord.load(path).n_tokens == record.n_tokens
+
+
+def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
+    path = tmp_path / "record"
+    record.save(path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="damaged or different file"):
+        aero.AttentionRecord.load(path)
+    with pytest.raises(ValueError, match="damaged or different file"):
+        aero.AttentionRecord.load(aero.models.MINI_FOLDER / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match="found no file"):
+        aero.AttentionRecord.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"raw_scores": np.zeros((2, 3, 4))}, r"expected \[layer, head, T, T\], got \[2, 3, 4\]"),
+        ({"raw_scores": np.full((2, 3, 4, 4), np.nan)}, "expected finite numbers"),
+        ({"tokens": ["a"]}, r"expected 4 strings, one a key, got 1"),
+        ({"head_size": 0}, "head_size"),
+    ],
+)
+def test_records_that_do_not_fit_together_are_refused(change, words):
+    whole = {"tokens": list("abcd"), "raw_scores": np.zeros((2, 3, 4, 4)), "head_size": 8, "model_name": "x"}
+    aero.AttentionRecord(**whole)
+    with pytest.raises(ValueError, match=words):
+        aero.AttentionRecord(**(whole | change))
+
+
+@pytest.mark.parametrize(
+    ("layer", "head", "words"), [(6, 0, "layer: expected 0 to 5"), (0, -1, "head: expected 0 to 3")]
+)
+def test_layer_and_head_out_of_range_are_named(record, layer, head, words):
+    with pytest.raises(IndexError, match=words):
+        record.head_scores(layer, head)

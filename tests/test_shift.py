@@ -1,0 +1,85 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import entropy
+
+import aero_helpers as aero
+from aero_helpers.shift import ENTRIES
+
+
+@pytest.fixture(scope="module")
+def small():
+    scores = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 9 - 4
+    return aero.AttentionRecord(list("abcdef"), scores, 16, "random")
+
+
+def test_choices_of_entries_are_what_they_say():
+    n = 5
+    for name, rule in {
+        "causal": lambda q, k: k <= q,
+        "without_key_0": lambda q, k: 0 < k <= q,
+        "key_0": lambda q, k: k == 0 < q,
+        "last_query": lambda q, k: q == n - 1 and 0 < k < q,
+        "future": lambda q, k: k > q,
+    }.items():
+        expected = [[rule(q, k) for k in range(n)] for q in range(n)]
+        assert aero.select_entries(n, name).tolist() == expected, name
+    with pytest.raises(ValueError, match=r"expected one of causal, .* got 'all'"):
+        aero.select_entries(n, "all")
+
+
+def test_every_column_against_a_loop_over_rows(small):
+    table = aero.shift_table(small, "without_key_0").set_index(["layer", "head"])
+    weights = small.weights().numpy()
+    for (layer, head), row in table.iterrows():
+        scores = small.raw_scores[layer, head].numpy()
+        chosen = np.array([scores[q, k] for q in range(6) for k in range(1, q + 1)])
+        rows = [weights[layer, head, q, : q + 1] for q in range(2, 6)]
+        assert row.n_scores == 15
+        assert row.share_below_zero == pytest.approx((chosen < 0).mean())
+        assert row["median"] == pytest.approx(np.median(chosen), abs=1e-5)
+        assert row["mean"] == pytest.approx(chosen.mean(), abs=1e-5)
+        assert row.sink_weight == pytest.approx(weights[layer, head, 1:, 0].mean(), abs=1e-6)
+        assert row.row_spread == pytest.approx(np.mean([np.std(scores[q, : q + 1] / 4) for q in range(2, 6)]), abs=1e-5)
+        assert row.entropy == pytest.approx(np.mean([entropy(r) / np.log(len(r)) for r in rows]), abs=1e-5)
+        assert row.share_tiny_weights == pytest.approx((np.concatenate(rows) < 0.01).mean(), abs=1e-6)
+
+
+def test_rows_come_in_order_of_layer_and_head(small):
+    table = aero.shift_table(small)
+    assert table[["layer", "head"]].to_numpy().tolist() == [[i, j] for i in range(2) for j in range(3)]
+
+
+def test_centring_rows_removes_the_shift_and_nothing_else(small):
+    past = aero.causal_mask(6)
+    mean = (small.raw_scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+    centred = aero.AttentionRecord(small.tokens, small.raw_scores - mean, 16, "centred")
+    before, after = aero.shift_table(small), aero.shift_table(centred)
+    assert abs(after["mean"]).max() < 1e-5 < abs(before["mean"]).min()
+    for column in ("entropy", "row_spread", "sink_weight", "share_tiny_weights"):
+        assert np.allclose(before[column], after[column], atol=1e-5)
+
+
+def test_uniform_attention_has_entropy_one_and_chance_on_key_0():
+    table = aero.shift_table(aero.AttentionRecord(list("abcd"), torch.zeros(1, 1, 4, 4), 8, "flat"))
+    assert table.entropy[0] == pytest.approx(1)
+    assert table.sink_weight[0] == pytest.approx((1 / 2 + 1 / 3 + 1 / 4) / 3)
+    assert table.row_spread[0] == 0
+
+
+@pytest.mark.parametrize("entries", ENTRIES)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_short_texts_give_nan_where_there_is_nothing_to_count(entries, n):
+    table = aero.shift_table(aero.AttentionRecord(["a"] * n, torch.ones(1, 2, n, n), 8, "short"), entries)
+    counted = int(aero.select_entries(n, entries).sum())
+    assert table.n_scores.tolist() == [counted] * 2
+    assert table.share_below_zero.isna().all() == (counted == 0)
+    assert table.sink_weight.isna().all() == (n == 1)
+    assert table.entropy.isna().all() == (n < 3)
+
+
+def test_an_untrained_model_has_half_of_its_scores_below_zero(full_size):
+    table = aero.shift_table(full_size.untrained().record("the old man and the sea " * 8))
+    assert abs(table.share_below_zero.mean() - 0.5) < 0.03
+    assert isinstance(table, pd.DataFrame) and len(table) == 144
