@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -93,7 +94,7 @@ class LanguageModel:
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
         with torch.random.fork_rng(devices=[]):  # the reader's own random numbers stay as they are
             torch.manual_seed(UNTRAINED_SEED)
-            model = type(self.model)(self.model.config).eval()
+            model = type(self.model)(deepcopy(self.model.config)).eval()
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
 
 

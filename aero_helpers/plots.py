@@ -19,6 +19,7 @@ KEY_0 = "#D55E00"
 OTHER_KEYS = "#0072B2"
 TRAINED = "#009E73"
 UNTRAINED = "#7A7A7A"
+ROW_SPREAD = "#882255"
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
 SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
 
@@ -28,7 +29,7 @@ COLUMN_TITLES = {
     "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
     "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
     "row_spread": ("độ phân tán theo hàng (điểm đã chia √d)", "row spread (scores divided by √d)"),
-    "entropy": ("entropy chuẩn hóa (1 = đều)", "normalised entropy (1 = uniform)"),
+    "entropy": ("entropy (1 = đều)", "entropy (1 = uniform)"),
     "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),
 }
 
@@ -138,23 +139,29 @@ def layer_ridges(records, ax=None):
     return ax
 
 
-def what_goes_with_sparsity(table):
-    """Two answers to "what makes attention sparse": the sign of the scores, their spread. Returns the Figure.
+def against_entropy(table, column, ax=None):
+    """A column of `shift_table` against entropy, one dot a head. Returns the Axes.
 
-    One dot a head; ρ is Spearman's rank correlation.
+    ρ is Spearman's rank correlation over the heads.
     """
-    _, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained", sharey=True)
-    for ax, column, colour in zip(axes, ("share_below_zero", "row_spread"), (UNTRAINED, OTHER_KEYS)):
-        rho = spearmanr(table[column], table["entropy"]).statistic
-        ax.scatter(table[column], table["entropy"], color=colour, s=34, alpha=0.8, linewidth=0)
-        ax.set(
-            xlabel=say(*COLUMN_TITLES[column], between="\n"),
-            ylim=(-0.03, 1.03),
-            title=f"ρ = {rho:+.2f}".replace("-", "−"),
-        )
-        axes[0].set_ylabel(say(*COLUMN_TITLES["entropy"], between="\n"))
-    axes[0].figure.suptitle(say("Chú ý thưa đi cùng cái gì?", "What goes with sparse attention?"))
-    return axes[0].figure
+    ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
+    rho = spearmanr(table[column], table["entropy"]).statistic
+    colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
+    ax.scatter(table[column], table["entropy"], color=colour, s=34, alpha=0.8, linewidth=0)
+    ax.set(xlabel=say(*COLUMN_TITLES[column], between="\n"), ylim=(-0.03, 1.03))
+    ax.set_ylabel(say(*COLUMN_TITLES["entropy"], between="\n"))
+    ax.set_title(f"ρ = {rho:+.2f}".replace("-", "−"))
+    return ax
+
+
+def what_goes_with_sparsity(table):
+    """Two answers to "what makes attention sparse": the sign of the scores, their spread. Returns the Figure."""
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained", sharey=True)
+    for ax, column in zip(axes, ("share_below_zero", "row_spread")):
+        against_entropy(table, column, ax)
+        ax.label_outer()
+    fig.suptitle(say("Chú ý thưa đi cùng cái gì?", "What goes with sparse attention?"))
+    return fig
 
 
 def _key_label(entries):

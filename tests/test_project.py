@@ -13,7 +13,7 @@ CONDA_NAMES = {"torch": "pytorch", "pytorch": "torch"}
 
 
 def requirements(lines):
-    return {r.name.replace("_", "-"): r.specifier for r in map(Requirement, lines)}
+    return {r.name.replace("_", "-").lower(): r.specifier for r in map(Requirement, lines)}
 
 
 def environment():

@@ -1,0 +1,115 @@
+"""Make the student notebooks from the instructor's: `python notebooks/make_editions.py`.
+
+notebooks/instructor/ is the source. From it come, all without solutions and outputs:
+    notebooks/*.ipynb     bilingual
+    notebooks/vi, en/     one language each
+The repository's address and the released version stand in pyproject.toml alone; the Colab badges,
+the setup cells and the READMEs' clone command are written from there.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "notebooks" / "instructor"
+EDITIONS = {"both": ROOT / "notebooks", "vi": ROOT / "notebooks" / "vi", "en": ROOT / "notebooks" / "en"}
+READMES = (ROOT / "README.md", ROOT / "README.vi.md")
+BADGES = re.compile(r"(<!-- badges:start -->\n).*?(<!-- badges:end -->)", re.DOTALL)
+CLONE = re.compile(r"git clone \S+ && cd \S+")
+
+SETUP = """\
+# Chuẩn bị / Setup: safe to run again; installs the course's helpers only where they are missing
+try:
+    import aero_helpers as aero
+except ModuleNotFoundError:
+    %pip install --quiet "aero_helpers @ git+{url}@{tag}"
+    import aero_helpers as aero
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+aero.set_language("{language}")
+aero.plots.use_style()
+lm = aero.load("auto")
+print(lm)"""
+
+
+def project():
+    """(repository URL, tag of the released version), from pyproject.toml."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return settings["urls"]["Repository"].rstrip("/"), f"v{settings['version']}"
+
+
+def badge(path):
+    """The Colab badge of a notebook, in Markdown."""
+    url, tag = project()
+    repository = url.removeprefix("https://github.com/")
+    link = f"https://colab.research.google.com/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()}"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def fill_in(notebook, path, language):
+    """Write the badge and the setup cell of a notebook that lies at `path`."""
+    url, tag = project()
+    for cell in notebook.cells:
+        if "badge" in tags(cell):
+            cell.source = badge(path)
+        elif "setup" in tags(cell):
+            cell.source = SETUP.format(url=url, tag=tag, language=language)
+
+
+def edition(source, path, language):
+    """The student notebook for `path`, in "vi", "en" or "both"."""
+    notebook = nbformat.read(source, as_version=4)
+    dropped = {"solution", {"vi": "lang-en", "en": "lang-vi", "both": None}[language]}
+    notebook.cells = [cell for cell in notebook.cells if not dropped & set(tags(cell))]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        kept = [tag for tag in tags(cell) if tag != "nbval-check-output"]  # there are no outputs to check
+        cell.metadata = {"tags": kept} if kept else {}
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"]}
+    fill_in(notebook, path, language)
+    return notebook
+
+
+def all_files():
+    """{path: text} of every file that is written from the source."""
+    files = {}
+    sources = sorted(SOURCE.glob("*.ipynb"))
+    for source in sources:
+        instructor = nbformat.read(source, as_version=4)
+        fill_in(instructor, source, "both")
+        files[source] = nbformat.writes(instructor) + "\n"
+        for language, folder in EDITIONS.items():
+            path = folder / source.name
+            files[path] = nbformat.writes(edition(source, path, language)) + "\n"
+    badges = "".join(f"{source.stem} {badge(EDITIONS['both'] / source.name)}  \n" for source in sources)
+    clone = f"git clone {project()[0]} && cd {project()[0].rsplit('/', 1)[1]}"
+    for readme in READMES:
+        text = BADGES.sub(rf"\g<1>{badges}\g<2>", readme.read_text(encoding="utf-8"))
+        files[readme] = CLONE.sub(clone, text)
+    return files
+
+
+def main():
+    for path, text in all_files().items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print("written:", path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
