@@ -58,7 +58,7 @@ class Exercise:
             if verdict is not None:
                 return verdict
         n = len(self.inputs)
-        return Verdict("right", say(f"Đúng, trên cả {n} đầu vào thử.", f"Right, on all {n} inputs tried.", "\n"))
+        return Verdict("right", say(f"Đúng với cả {n} đầu vào thử.", f"Right, on all {n} inputs tried.", "\n"))
 
     def _try(self, answer, arguments):
         """A verdict that ends the examination, or None where this input was answered rightly."""
@@ -96,7 +96,7 @@ class Exercise:
                 return _wrong(vi, en)
         if any(np.isnan(part).any() for part in _parts(got)):
             return _wrong(
-                "Kết quả có NaN. Phép chia 0/0, hay một hàng toàn −∞ trước softmax?",
+                "Kết quả có NaN. Do chia 0/0, hay do một hàng toàn −∞ trước softmax?",
                 "The result has NaN. A division 0/0, or a row of nothing but −∞ before the softmax?",
             )
         return _wrong(
@@ -186,7 +186,7 @@ class check:
         result="[T, T]",
         mistakes=[
             (lambda s, d: _masked(s / d**0.5).softmax(-2).nan_to_num(0),
-             "Softmax chạy sai trục: mỗi hàng (mỗi truy vấn) phải có tổng 1, hãy lấy softmax theo khóa, dim=-1.",
+             "Softmax chạy sai trục: mỗi hàng (mỗi truy vấn) phải có tổng bằng 1, hãy lấy softmax theo khóa, dim=-1.",
              "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
             (lambda s, d: (s / d**0.5).softmax(-1), "Thiếu mặt nạ: các token nhìn thấy tương lai.",
              "The mask is missing: tokens see the future."),
@@ -195,7 +195,7 @@ class check:
             (lambda s, d: _masked(s / d).softmax(-1), "Bạn chia cho head_size, cần chia cho căn bậc hai của nó.",
              "You divided by head_size; divide by its square root."),
             (lambda s, d: (s / d**0.5).softmax(-1) * attention.causal_mask(s.shape[-1]),
-             "Mặt nạ đến sau softmax: tương lai đã lấy mất một phần của tổng, các hàng không còn tổng bằng 1.",
+             "Bạn che sau softmax: tương lai đã lấy mất một phần của tổng, các hàng không còn tổng bằng 1.",
              "The mask comes after the softmax: the future has taken its share, and rows no longer sum to 1."),
             (lambda s, d: ((s / d**0.5) * attention.causal_mask(s.shape[-1])).softmax(-1),
              "Bạn nhân với mặt nạ: điểm 0 vẫn nhận e^0 = 1. Tương lai cần −∞.",
@@ -238,14 +238,14 @@ class check:
         result="[..., query, key]",
         mistakes=[
             (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
-             "Trung bình có tính cả tương lai. Mỗi hàng chỉ có query + 1 khóa mà mô hình dùng.",
-             "Your mean includes the future. Each row has only query + 1 keys that the model uses."),
+             "Trung bình có tính cả tương lai. Ở hàng i (đếm từ 0), mô hình chỉ dùng i + 1 khóa.",
+             "Your mean includes the future. In row i (counted from 0) the model uses only i + 1 keys."),
             (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
              "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
              "You averaged over queries (columns). The mean of each row is needed, dim=-1."),
             (lambda s: (s - s[..., attention.causal_mask(s.shape[-1])].mean()) * attention.causal_mask(s.shape[-1]),
-             "Một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
-             "One mean for all rows. Each row needs its own."),
+             "Bạn dùng một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
+             "You use one mean for all rows. Each row needs its own."),
             (_center_rows, "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.",
              "The past is right. Put 0 in the future."),
         ],
@@ -260,15 +260,15 @@ class check:
         result="[len(x)]",
         mistakes=[
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v),
-             "Diện tích dưới đường cong là n, không phải 1: hãy chia cho số điểm.",
-             "The area under the curve is n, not 1: divide by the number of values."),
+             "Diện tích dưới đường cong là n, không phải 1: hãy chia cho số giá trị, `len(values)`.",
+             "The area under the curve is n, not 1: divide by the number of values, `len(values)`."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h,
              "Bạn quên chia cho độ rộng nhân h: diện tích phải bằng 1.",
              "You forgot to divide by the bandwidth h: the area must be 1."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h * np.sqrt(2 * np.pi),
-             "Mỗi Gauss còn thiếu hệ số 1 / (h √(2π)).", "Each Gaussian lacks its factor 1 / (h √(2π))."),
+             "Mỗi đường Gauss còn thiếu hệ số 1 / (h √(2π)).", "Each Gaussian lacks its factor 1 / (h √(2π))."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h * np.sqrt(2 * np.pi) * len(v),
-             "Đã có tổng các Gauss, nhưng chưa chuẩn hóa: chia cho n · h · √(2π).",
+             "Đã có tổng các đường Gauss, nhưng chưa chuẩn hóa: chia cho n · h · √(2π).",
              "The sum of Gaussians is there, not yet normalised: divide by n · h · √(2π)."),
         ],
     )  # fmt: skip

@@ -29,7 +29,7 @@ COLUMN_TITLES = {
     "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
     "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
     "row_spread": ("độ phân tán theo hàng (điểm đã chia √d)", "row spread (scores divided by √d)"),
-    "entropy": ("entropy (1 = đều)", "entropy (1 = uniform)"),
+    "entropy": ("entropy (1 = chia đều)", "entropy (1 = uniform)"),
     "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),
 }
 
@@ -134,7 +134,7 @@ def layer_ridges(records, ax=None):
     )
     ax.set(xlim=(-1.15 * reach.max(), 1.15 * reach.max()), ylim=(n_layers - 0.7, -1), yticks=range(n_layers))
     ax.set(xlabel=say("điểm thô q·k", "raw score q·k"), ylabel=say("tầng", "layer"))
-    ax.set_title(say("Khóa nào nằm ở đâu?", "Which keys lie where?"), pad=32)
+    ax.set_title(say("Điểm của các khóa nằm ở đâu?", "Where do the keys' scores lie?"), pad=32)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
     return ax
 
@@ -160,14 +160,14 @@ def what_goes_with_sparsity(table):
     for ax, column in zip(axes, ("share_below_zero", "row_spread")):
         against_entropy(table, column, ax)
         ax.label_outer()
-    fig.suptitle(say("Chú ý thưa đi cùng cái gì?", "What goes with sparse attention?"))
+    fig.suptitle(say("Tính thưa của chú ý gắn với điều gì?", "What goes with sparse attention?"))
     return fig
 
 
 def _key_label(entries):
     if entries == "key_0":
         return say("khóa 0", "key 0")
-    return say("mọi khóa khác", "all other keys")
+    return say("các khóa khác", "all other keys")
 
 
 def _pooled(records, layer, entries):
