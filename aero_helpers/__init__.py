@@ -5,12 +5,13 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: attention → recording → models, shift, kde → plots, exercises.
+Rooms with one-way doors: attention → recording → models, shift, kde → interventions, plots, exercises.
 """
 
 from aero_helpers import plots
 from aero_helpers.attention import attention_weights, causal_mask, merge_heads, raw_scores, split_heads, split_qkv
 from aero_helpers.exercises import check
+from aero_helpers.interventions import intervention_table
 from aero_helpers.kde import Density, density, gaussian_sum
 from aero_helpers.language import set_language
 from aero_helpers.models import LanguageModel, load
@@ -26,6 +27,7 @@ __all__ = [
     "check",
     "density",
     "gaussian_sum",
+    "intervention_table",
     "load",
     "merge_heads",
     "plots",

@@ -15,7 +15,7 @@ def causal_mask(n_tokens, device=None):
 
     Raises ValueError if `n_tokens` is not a whole number of at least 1.
     """
-    _require_count("n_tokens", n_tokens)
+    require_count("n_tokens", n_tokens)
     return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()
 
 
@@ -39,7 +39,7 @@ def split_heads(x, n_heads):
     Raises TypeError if `x` is no tensor, ValueError if D is not divisible by `n_heads`.
     """
     _require_tensor("x", x, least_dims=2)
-    _require_count("n_heads", n_heads)
+    require_count("n_heads", n_heads)
     if x.shape[-1] % n_heads:
         raise ValueError(
             f"x: expected [..., T, D] with D divisible by {n_heads} heads, got {_shape(x)}"
@@ -57,10 +57,12 @@ def merge_heads(x):
 def raw_scores(q, k):
     """QKᵀ for each head, unscaled and unmasked: [..., head, T, head_size] twice -> [..., head, query, key].
 
-    Raises TypeError if `q` or `k` is no tensor, ValueError if their sizes do not fit.
+    Raises TypeError if `q` or `k` is no tensor or their dtypes differ, ValueError if their sizes do not fit.
     """
     _require_tensor("q", q, least_dims=2)
     _require_tensor("k", k, least_dims=2)
+    if q.dtype != k.dtype:
+        raise TypeError(f"q and k: expected the same kind of numbers, got {q.dtype} and {k.dtype}")
     if q.shape[-1] != k.shape[-1] or q.shape[:-2] != k.shape[:-2]:
         raise ValueError(f"q and k: expected the same heads and the same head size, got {_shape(q)} and {_shape(k)}")
     return q @ k.transpose(-1, -2)
@@ -69,17 +71,18 @@ def raw_scores(q, k):
 def attention_weights(raw_scores, head_size):
     """softmax(QKᵀ / √head_size) under the causal mask: [..., query, key] -> [..., query, key].
 
-    `raw_scores` are unscaled and unmasked. Every row of the result sums to 1 and is exactly 0 in
-    the future, whatever stood there. Half precision is computed in float32 and rounded at the end:
-    a "large" negative number in place of −∞ has leaked future tokens in half precision.
+    `raw_scores` are unscaled and unmasked; the past must be finite. Every row of the result sums to
+    1 and is exactly 0 in the future, whatever stood there. Half precision is computed in float32
+    and rounded at the end. The mask is −∞: a "large" negative number in its place has leaked future
+    tokens where the scores themselves were very negative.
 
     Raises TypeError if `raw_scores` is no floating-point tensor, ValueError if it is not square or
     `head_size` is no whole number of at least 1.
     """
     _require_tensor("raw_scores", raw_scores, least_dims=2)
-    if raw_scores.shape[-1] != raw_scores.shape[-2]:
-        raise ValueError(f"raw_scores: expected [..., T, T], got {_shape(raw_scores)}")
-    _require_count("head_size", head_size)
+    if raw_scores.shape[-1] != raw_scores.shape[-2] or not raw_scores.shape[-1]:
+        raise ValueError(f"raw_scores: expected [..., T, T] with T at least 1, got {_shape(raw_scores)}")
+    require_count("head_size", head_size)
     computed_in = torch.promote_types(raw_scores.dtype, torch.float32)
     scaled = raw_scores.to(computed_in) / math.sqrt(head_size)
     past = causal_mask(raw_scores.shape[-1], device=raw_scores.device)
@@ -90,7 +93,8 @@ def _shape(x):
     return list(x.shape)
 
 
-def _require_count(name, value):
+def require_count(name, value):
+    """Raise ValueError unless `value` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
 

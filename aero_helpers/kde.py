@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 1e-8 of its peak
+REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 2e-8 of its peak
 BINS_PER_BANDWIDTH = 10
 LEAST_BINS = 1024
 MOST_BINS = 2**22
@@ -30,9 +30,10 @@ class Density(NamedTuple):
 def gaussian_sum(values, x, bandwidth):
     """The definition: the mean of one Gaussian of width `bandwidth` on each value, at each x.
 
-    Exact, and slow: its work grows as len(values) · len(x). Raises what `density` raises.
+    Exact, and slow: its work grows as len(values) · len(x). `x` of any shape gives one row of
+    numbers. Raises what `density` raises.
     """
-    values, x = _checked(values), np.asarray(x, dtype=np.float64)
+    values, x = _checked(values), _checked(x, "x")
     h = _choose(bandwidth, values)
     z = (x[:, None] - values[None, :]) / h
     return np.exp(-0.5 * z**2).mean(axis=1) / (h * np.sqrt(2 * np.pi))
@@ -88,22 +89,29 @@ def _choose(bandwidth, values):
                 f"values: expected at least two different ones, got {len(values)} of {values[0]:.6g}:"
                 " no rule can choose a bandwidth from them, so give a number"
             )
-        return float(values.std(ddof=1) * factors[bandwidth] * len(values) ** -0.2)
+        bandwidth = float(values.std(ddof=1) * factors[bandwidth] * len(values) ** -0.2)
     if isinstance(bandwidth, bool) or not isinstance(bandwidth, Real) or not 0 < bandwidth < np.inf:
         raise ValueError(f"bandwidth: expected a rule or a positive number, got {bandwidth!r}")
+    least = max(np.finfo(float).tiny, 1e-10 * np.abs(values).max())
+    if bandwidth < least:
+        raise ValueError(
+            f"bandwidth: expected at least {least:.3g}, which values of this size can tell apart, got {bandwidth:.3g}"
+        )
     return float(bandwidth)
 
 
-def _checked(values):
+def _checked(values, name="values"):
+    if hasattr(values, "detach"):  # a torch tensor, wherever it is and whatever its precision
+        values = values.detach().cpu().double()
     try:
         values = np.asarray(values, dtype=np.float64).ravel()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"values: expected numbers, got {type(values).__name__} ({error})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: expected numbers, got {type(values).__name__} ({error})") from error
     if not len(values):
-        raise ValueError("values: expected at least one number, got none")
+        raise ValueError(f"{name}: expected at least one number, got none")
     if not np.isfinite(values).all():
         raise ValueError(
-            f"values: expected finite numbers, got {np.isnan(values).sum()} NaN and {np.isinf(values).sum()} infinite"
+            f"{name}: expected finite numbers, got {np.isnan(values).sum()} NaN and {np.isinf(values).sum()} infinite"
             f" among {len(values)} (masked scores are −∞: leave them out first)"
         )
     return values

@@ -5,9 +5,11 @@ read from there by one function, which checks that all of it arrived.
 """
 
 import hashlib
+import json
 import os
 import queue
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,11 +18,10 @@ from urllib.request import Request, urlopen
 
 import huggingface_hub
 import torch
-from safetensors import SafetensorError
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from aero_helpers.recording import AttentionRecord, capture, readable_tokens
+from aero_helpers.recording import AttentionRecord, attend, attention_function, capture, head_size_of, readable_tokens
 
 GPT2_REPOSITORY = "openai-community/gpt2"
 GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
@@ -29,6 +30,7 @@ GPT2_MEGABYTES = 550
 MINI_FOLDER = Path(__file__).parent / "mini"
 HUB_PATIENCE = 4  # seconds until "auto" takes the embedded model
 UNTRAINED_SEED = 0
+MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 NAMES = ("auto", "gpt2", "mini", "untrained")
 
 
@@ -36,12 +38,17 @@ NAMES = ("auto", "gpt2", "mini", "untrained")
 class LanguageModel:
     """A causal language model with its tokenizer.
 
-    model: the transformers model, in evaluation mode. tokenizer: its tokenizer.
+    model: the transformers model, in evaluation mode. tokenizer: its tokenizer. change: what
+    `intervene` does to the raw scores while it lasts, else None.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    change: Callable | None = None
+
+    def __post_init__(self):
+        self.model.eval()  # dropout would make every record another one
 
     @property
     def n_layers(self):
@@ -53,7 +60,7 @@ class LanguageModel:
 
     @property
     def head_size(self):
-        return self.model.config.hidden_size // self.n_heads
+        return head_size_of(self.model.config)
 
     @property
     def context(self):
@@ -71,6 +78,8 @@ class LanguageModel:
         """
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {type(text).__name__}")
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
         token_ids, labels = readable_tokens(self.tokenizer, text, self.context if truncate else None)
         if not labels:
             raise ValueError(f"text: expected at least one token, got an empty text {text!r}")
@@ -87,14 +96,43 @@ class LanguageModel:
         Raises what `encode` raises.
         """
         token_ids, labels = self.encode(text, truncate)
-        scores, head_size = capture(self.model, token_ids)
+        scores, head_size = capture(self.model, token_ids, self.change)
         return AttentionRecord(labels, scores, head_size, self.name)
+
+    @torch.no_grad()
+    def loss(self, text, truncate=False):
+        """How badly the model predicts a text: mean cross-entropy of every next token, in nats a token.
+
+        Raises what `encode` raises, and ValueError for a text of one token, which has no next one.
+        """
+        token_ids, _ = self.encode(text, truncate)
+        if len(token_ids) < 2:
+            raise ValueError(f"text: expected at least two tokens to predict one, got {len(token_ids)}: {text!r}")
+        logits = self.model(token_ids[None].to(self.model.device)).logits[0]
+        return torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:]).item()
+
+    @contextmanager
+    def intervene(self, change):
+        """Let the model attend with changed raw scores while the context lasts.
+
+            with lm.intervene(lambda scores, layer: scores.clamp(min=0)):
+                lm.loss(text), lm.record(text)
+
+        change(scores, layer) takes the raw scores of one layer, [batch, head, query, key], before
+        scale and mask, and returns as many. `record`, `loss` and the model itself then use them.
+        """
+        with attention_function(self.model, attend(change=change)):
+            before, self.change = self.change, change
+            try:
+                yield self
+            finally:
+                self.change = before
 
     def untrained(self):
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
-        with torch.random.fork_rng(devices=[]):  # the reader's own random numbers stay as they are
+        with torch.random.fork_rng():  # the reader's own random numbers stay as they are
             torch.manual_seed(UNTRAINED_SEED)
-            model = type(self.model)(deepcopy(self.model.config)).eval()
+            model = type(self.model)(deepcopy(self.model.config))
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
 
 
@@ -111,19 +149,21 @@ def load(name="auto"):
     Raises ValueError for an unknown name and for a folder that holds no whole GPT-2 checkpoint,
     ConnectionError where the hub is needed and out of reach.
     """
-    name = os.fspath(name)
+    name, asked_by = os.fspath(name), "model"
+    wanted = os.environ.get("AERO_MODEL", "").strip()
+    if name == "auto" and wanted not in ("", "auto"):
+        name, asked_by = wanted, "$AERO_MODEL"
     if name == "auto":
-        name = os.environ.get("AERO_MODEL") or _best_within_reach()
+        name = _best_within_reach()
     if name == "untrained":
-        asked = os.environ.get("AERO_MODEL")
-        return load(asked if asked not in (None, "", "auto", "untrained") else _best_within_reach()).untrained()
+        return load("auto" if wanted != "untrained" else _best_within_reach()).untrained()
     if name == "gpt2":
         return read_folder(_gpt2_folder(), name)
     if name == "mini":
         _check_sums(MINI_FOLDER)
         return read_folder(MINI_FOLDER, name)
     if not Path(name).is_dir():
-        raise ValueError(f"model: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
+        raise ValueError(f"{asked_by}: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
     return read_folder(Path(name), Path(name).resolve().name)
 
 
@@ -142,12 +182,12 @@ def _best_within_reach():
 
 
 def _gpt2_cached():
-    """The cached checkpoint's folder, or None where any of its large parts is missing."""
+    """The cached checkpoint's folder, or None where any of its files is missing."""
     try:
         folder = Path(huggingface_hub.snapshot_download(GPT2_REPOSITORY, revision=GPT2_REVISION, local_files_only=True))
     except OSError:
         return None
-    return folder if (folder / "model.safetensors").exists() and (folder / "config.json").exists() else None
+    return folder if all((folder / name).exists() for name in GPT2_FILES) else None
 
 
 def _hub_answers():
@@ -161,7 +201,7 @@ def _hub_answers():
         try:
             urlopen(Request(url, method="HEAD"), timeout=HUB_PATIENCE).close()
             answer.put(True)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: an endpoint that is no address
             answer.put(False)
 
     threading.Thread(target=ask, daemon=True).start()  # a name look-up has no time limit of its own
@@ -189,10 +229,12 @@ def _gpt2_folder():
 
 
 def _check_sums(folder):
-    """Compare each file with its line in SHA256SUMS (`sha256sum --check` does the same)."""
-    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
-        expected, name = line.split()
-        path = folder / name
+    """Compare each file of the model with its line in SHA256SUMS (`sha256sum --check` does the same)."""
+    list_of_sums = folder / "SHA256SUMS"
+    lines = list_of_sums.read_text(encoding="utf-8").splitlines() if list_of_sums.is_file() else []
+    sums = {line[64:].strip(): line[:64] for line in lines}
+    for name in MINI_FILES:
+        path, expected = folder / name, sums.get(name, "none given")
         got = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if got != expected:
             raise ValueError(
@@ -206,35 +248,49 @@ def read_folder(folder, name):
     try:
         with _quiet():
             model, info = GPT2LMHeadModel.from_pretrained(
-                folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # named below
+                output_loading_info=True,
             )
             tokenizer = GPT2TokenizerFast.from_pretrained(folder)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the libraries raise nearly anything on a damaged file
         raise ValueError(
             f"{folder}: expected a whole GPT-2 checkpoint, got a damaged or incomplete one ({error})"
         ) from error
-    lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
-    if lost:
-        raise ValueError(
-            f"{folder}: expected a whole GPT-2 checkpoint, got one without {len(lost)} of its tensors, {lost[0]} first"
-        )
+    for complaint, keys in (
+        ("lacks", info["missing_keys"]),
+        ("has a size that its config.json does not state for", {key[0] for key in info["mismatched_keys"]}),
+        ("has, beyond its config.json,", info["unexpected_keys"]),
+    ):
+        if keys:
+            raise ValueError(
+                f"{folder}: expected a whole GPT-2 checkpoint, got one that {complaint}"
+                f" {len(keys)} tensors, {min(keys)} first"
+            )
     if len(tokenizer) > config.vocab_size or len(tokenizer) < 256:
         raise ValueError(
             f"{folder}: expected a tokenizer of 256 to {config.vocab_size} tokens, got one of {len(tokenizer)}"
         )
-    return LanguageModel(name, model.eval(), tokenizer)
+    return LanguageModel(name, model, tokenizer)
 
 
 def _read_config(folder):
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: expected a GPT-2 checkpoint, found no config.json")
     try:
-        settings, _ = GPT2Config.get_config_dict(folder)
-    except OSError as error:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = settings.get("model_type")
+    except (AttributeError, ValueError) as error:
         raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got an unreadable config.json ({error})") from error
-    if settings.get("model_type") != "gpt2":
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got model_type {settings.get('model_type')!r}")
-    return GPT2Config.from_dict(settings)
+    if kind != "gpt2":
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got model_type {kind!r}")
+    try:
+        return GPT2Config.from_pretrained(folder)
+    except Exception as error:  # transformers' own checks of single settings
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got a wrong config.json ({error})") from error
 
 
 @contextmanager

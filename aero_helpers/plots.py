@@ -7,6 +7,7 @@ colour-blind eyes (Okabe and Ito): key 0 always has its colour, trained and untr
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+import torch
 from scipy.stats import spearmanr
 
 from aero_helpers.attention import causal_mask
@@ -20,6 +21,7 @@ OTHER_KEYS = "#0072B2"
 TRAINED = "#009E73"
 UNTRAINED = "#7A7A7A"
 ROW_SPREAD = "#882255"
+LONGEST_LABEL = 16
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
 SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
 
@@ -46,20 +48,23 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
 
     kind: "weights" (0 to 1) or "scores" (raw, colours centred on 0). The future is left blank.
     """
-    matrix = np.asarray(matrix, dtype=float)
+    matrix = torch.as_tensor(matrix).detach().cpu().double().numpy()
+    _require_one_of("kind", kind, ("weights", "scores"))
     if matrix.shape != (len(tokens), len(tokens)):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
     side = max(2.6, 0.36 * len(tokens))
     ax = ax or plt.subplots(figsize=(2.6 + side, 1.6 + side), layout="constrained")[1]
     _draw_map(ax, matrix, kind, colorbar=True)
     _label_tokens(ax, tokens)
-    ax.set(title=title or "", xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"))
+    ax.set(xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"))
+    ax.set_title(title or "", parse_math=False)
     return ax
 
 
 def head_maps(record, layer, kind="weights"):
     """All heads of a layer side by side, tokens on the axes. Returns the Figure."""
     record.head_scores(layer, 0)  # refuses a layer that is not there
+    _require_one_of("kind", kind, ("weights", "scores"))
     columns = min(4, record.n_heads)
     rows = -(-record.n_heads // columns)
     side = 0.7 + 0.2 * record.n_tokens
@@ -78,8 +83,7 @@ def head_maps(record, layer, kind="weights"):
 
 def layer_head_map(table, column="share_below_zero", ax=None):
     """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
-    if column not in COLUMN_TITLES:
-        raise ValueError(f"column: expected one of {', '.join(COLUMN_TITLES)}, got {column!r}")
+    _require_one_of("column", column, COLUMN_TITLES)
     grid = table.pivot(index="layer", columns="head", values=column)
     ax = ax or plt.subplots(figsize=(2.4 + 0.5 * grid.shape[1], 1.8 + 0.38 * grid.shape[0]), layout="constrained")[1]
     colours = {"cmap": SEQUENTIAL}
@@ -107,7 +111,7 @@ def score_densities(trained, untrained, entries="causal"):
         reach = 1.1 * np.abs(np.quantile(scores, [0.002, 0.998])).max()
         ax.set(xlim=(-reach, reach), ylim=(0, None), yticks=[], xlabel=say("điểm thô q·k", "raw score q·k"))
         below = f"{(scores < 0).mean():.0%}"
-        ax.set_title(f"{record.model_name}: " + say(f"{below} dưới 0", f"{below} below 0"))
+        ax.set_title(f"{record.model_name}: " + say(f"{below} dưới 0", f"{below} below 0"), parse_math=False)
         sns.despine(ax=ax, left=True)
     axes[0].set_ylabel(say("mật độ", "density"))
     return fig
@@ -120,6 +124,9 @@ def layer_ridges(records, ax=None):
     its own height: compare where they lie, not how high they are.
     """
     records = [records] if isinstance(records, AttentionRecord) else list(records)
+    shapes = {record.raw_scores.shape[:2] for record in records}
+    if len(shapes) != 1 or min(record.n_tokens for record in records) < 3:
+        raise ValueError(f"records: expected records of one model, of 3 tokens or more, got {records}")
     n_layers = records[0].n_layers
     ax = ax or plt.subplots(figsize=(7.5, 1.4 + 0.5 * n_layers), layout="constrained")[1]
     for layer in range(n_layers):
@@ -144,6 +151,7 @@ def against_entropy(table, column, ax=None):
 
     ρ is Spearman's rank correlation over the heads.
     """
+    _require_one_of("column", column, COLUMN_TITLES)
     ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
     rho = spearmanr(table[column], table["entropy"]).statistic
     colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
@@ -176,8 +184,6 @@ def _pooled(records, layer, entries):
 
 
 def _draw_map(ax, matrix, kind, colorbar):
-    if kind not in ("weights", "scores"):
-        raise ValueError(f"kind: expected 'weights' or 'scores', got {kind!r}")
     past = causal_mask(len(matrix)).numpy()
     reach = np.abs(matrix[past]).max() or 1.0
     limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
@@ -192,7 +198,18 @@ def _draw_map(ax, matrix, kind, colorbar):
 
 
 def _label_tokens(ax, tokens, size=10, left=True, below=True):
-    labels = [token.strip(" ").replace("\n", "⏎") or "␣" for token in tokens]
-    places = np.arange(len(tokens)) + 0.5
-    ax.set_xticks(places if below else [], labels if below else [], rotation=90, fontsize=size)
-    ax.set_yticks(places if left else [], labels if left else [], rotation=0, fontsize=size)
+    labels = [_label(token) for token in tokens]
+    places, look = np.arange(len(tokens)) + 0.5, {"fontsize": size, "parse_math": False}  # "$$" is a token of GPT-2's
+    ax.set_xticks(places if below else [], labels if below else [], rotation=90, **look)
+    ax.set_yticks(places if left else [], labels if left else [], rotation=0, **look)
+
+
+def _label(token):
+    """A token on an axis: no blanks around it, no letter without a glyph, no more than LONGEST_LABEL letters."""
+    shown = "".join("⏎" if c == "\n" else c if c.isprintable() else "□" for c in token.strip(" ")) or "␣"
+    return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
+
+
+def _require_one_of(name, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")

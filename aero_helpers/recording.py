@@ -8,6 +8,7 @@ https://huggingface.co/docs/transformers/attention_interface
 
 import json
 import math
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
@@ -20,7 +21,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from aero_helpers.attention import attention_weights, causal_mask, raw_scores
+from aero_helpers.attention import attention_weights, causal_mask, raw_scores, require_count
 
 FORMAT = "aero_helpers attention record 1"
 
@@ -44,7 +45,10 @@ class AttentionRecord:
     model_name: str
 
     def __post_init__(self):
-        scores = torch.as_tensor(self.raw_scores, dtype=torch.float32, device="cpu").detach()
+        scores = torch.as_tensor(self.raw_scores).detach()
+        if scores.is_complex():
+            raise ValueError(f"raw_scores: expected real numbers, got {scores.dtype}")
+        scores = scores.to("cpu", torch.float32, copy=True)  # a record keeps its own numbers
         if scores.dim() != 4 or scores.shape[-1] != scores.shape[-2] or 0 in scores.shape:
             raise ValueError(f"raw_scores: expected [layer, head, T, T], got {list(scores.shape)}")
         if not scores.isfinite().all():
@@ -52,8 +56,9 @@ class AttentionRecord:
         tokens = list(self.tokens)
         if len(tokens) != scores.shape[-1] or not all(isinstance(token, str) for token in tokens):
             raise ValueError(f"tokens: expected {scores.shape[-1]} strings, one a key, got {len(tokens)}: {tokens}")
-        if not isinstance(self.head_size, Integral) or self.head_size < 1:
-            raise ValueError(f"head_size: expected a whole number of at least 1, got {self.head_size!r}")
+        require_count("head_size", self.head_size)
+        if not isinstance(self.model_name, str):
+            raise ValueError(f"model_name: expected a string, got {self.model_name!r}")
         object.__setattr__(self, "raw_scores", scores)
         object.__setattr__(self, "tokens", tokens)
 
@@ -82,26 +87,34 @@ class AttentionRecord:
     def head_scores(self, layer, head):
         """The raw scores of one head, [query, key]. Raises IndexError out of range."""
         for name, index, count in (("layer", layer, self.n_layers), ("head", head, self.n_heads)):
-            if not isinstance(index, Integral) or not 0 <= index < count:
+            if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:
                 raise IndexError(f"{name}: expected 0 to {count - 1} for {self.model_name}, got {index!r}")
-        return self.raw_scores[layer, head]
+        return self.raw_scores[layer, head].clone()
 
     def head_weights(self, layer, head):
         """The attention weights of one head, [query, key]. Raises IndexError out of range."""
         return attention_weights(self.head_scores(layer, head), self.head_size)
 
     def save(self, path):
-        """Write the record to one safetensors file. An older file survives a failed write."""
-        path = Path(path)
+        """Write the record to one safetensors file. An older file survives a failed write.
+
+        Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
+        """
+        path = Path(path).resolve()  # a link stays a link
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
         about = {
             "format": FORMAT,
             "tokens": json.dumps(self.tokens),
             "head_size": str(self.head_size),
             "model_name": self.model_name,
         }
-        unfinished = path.with_name(path.name + ".part")
-        save_file({"raw_scores": self.raw_scores.contiguous()}, unfinished, metadata=about)
-        unfinished.replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+            unfinished = Path(folder) / path.name
+            save_file({"raw_scores": self.raw_scores}, unfinished, metadata=about)
+            unfinished.replace(path)
 
     @classmethod
     def load(cls, path):
@@ -121,54 +134,104 @@ class AttentionRecord:
             ) from error
         if about.get("format") != FORMAT:
             raise ValueError(f"{path}: expected the format {FORMAT!r}, got {about.get('format')!r}")
-        return cls(json.loads(about["tokens"]), scores, int(about["head_size"]), about["model_name"])
+        try:
+            return cls(json.loads(about["tokens"]), scores, int(about["head_size"]), about["model_name"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
+
+
+_functions = {}  # id of a model's config -> the attention functions in force, innermost last
+
+
+def _dispatch(module, *args, **kwargs):
+    in_force = _functions.get(id(module.config), [sdpa_attention_forward])  # a copied model has none of its own
+    return in_force[-1](module, *args, **kwargs)
+
+
+# Registered once: without a mask registered under the same name, transformers would pass none at
+# all, and padding would be attended to without any warning.
+AttentionInterface.register("aero", _dispatch)
+AttentionMaskInterface.register("aero", sdpa_mask)
 
 
 @contextmanager
 def attention_function(model, function):
-    """Let `model` compute its attention with `function` while the context lasts.
+    """Let `model` compute its attention with `function` while the context lasts. Contexts nest.
 
     `function(module, query, key, value, attention_mask, **kwargs)` returns the output
     [batch, T, head, head_size] and the weights or None, as transformers' own do. The mask is what
     the "sdpa" function would get: None where plain causal, else bool [batch, 1, query, key].
-    Without one registered under the same name transformers would pass none at all, and padding
-    would be attended to without any warning.
     """
     before = model.config._attn_implementation
-    AttentionInterface.register("aero", function)
-    AttentionMaskInterface.register("aero", sdpa_mask)
+    in_force = _functions.setdefault(id(model.config), [])
+    in_force.append(function)
     model.set_attn_implementation("aero")
     try:
         yield
     finally:
         model.set_attn_implementation(before)
+        in_force.pop()
+        if not in_force:
+            del _functions[id(model.config)]
+
+
+def attend(keep=None, change=None):
+    """An attention function that looks at the raw scores on their way, and may change them.
+
+    change(scores, layer) -> scores: raw scores [batch, head, query, key], before scale and mask.
+    keep(module, scores, mask, scaling): is shown the scores, changed ones where they are changed.
+    Unchanged, the model computes what it always computes.
+    """
+
+    def function(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        shared_by = query.shape[1] // key.shape[1]  # query heads to a key head: 1 in GPT-2, more in Llama
+        scores = raw_scores(query.float(), key.repeat_interleave(shared_by, dim=1).float())
+        if change is not None:
+            scores = _checked_change(change(scores, module.layer_idx), scores)
+        if keep is not None:
+            keep(module, scores, attention_mask, scaling)
+        if change is None:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        visible = causal_mask(query.shape[2], query.device) if attention_mask is None else attention_mask
+        scaled = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        weights = scaled.masked_fill(~visible, -math.inf).softmax(dim=-1).to(value.dtype)
+        return (weights @ value.repeat_interleave(shared_by, dim=1)).transpose(1, 2), weights
+
+    return function
+
+
+def _checked_change(changed, scores):
+    if not isinstance(changed, torch.Tensor) or changed.shape != scores.shape:
+        got = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
+        raise ValueError(f"change: expected raw scores {list(scores.shape)} back, got {got}")
+    return changed
 
 
 @torch.no_grad()
-def capture(model, token_ids):
+def capture(model, token_ids, change=None):
     """Run `model` on one text, token_ids [T], and return (raw scores [layer, head, query, key], head size).
 
-    The model computes what it always computes; queries and keys are looked at on their way.
+    `change` is `attend`'s: with it, the scores after the change are returned.
 
     Raises ValueError for a model whose attention is not softmax(QKᵀ / √head_size) under a plain
     causal mask: `AttentionRecord.weights` would not be its weights.
     """
-    by_layer = {}
+    by_layer, head_size = {}, head_size_of(model.config)
 
-    def observed(module, query, key, value, attention_mask, scaling=None, **kwargs):
-        head_size = query.shape[-1]
-        _require_plain_attention(module, attention_mask, scaling, head_size)
-        shared_by = query.shape[1] // key.shape[1]  # query heads to a key head: 1 in GPT-2, more in Llama
-        scores = raw_scores(query.float(), key.repeat_interleave(shared_by, dim=1).float())
-        by_layer[module.layer_idx] = (scores[0].cpu(), head_size)
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    def keep(module, scores, mask, scaling):
+        _require_plain_attention(module, mask, scaling, head_size)
+        by_layer[module.layer_idx] = scores[0].cpu()
 
-    with attention_function(model, observed):
+    with attention_function(model, attend(keep, change)):
         model(input_ids=token_ids[None].to(model.device), use_cache=False)
     if not by_layer:
         raise ValueError(f"{type(model).__name__} does not use transformers' attention interface")
-    scores, head_sizes = zip(*(by_layer[layer] for layer in sorted(by_layer)))
-    return torch.stack(scores), head_sizes[0]
+    return torch.stack([by_layer[layer] for layer in sorted(by_layer)]), head_size
+
+
+def head_size_of(config):
+    """d_k: what the config states (Llama-like models may), else the width shared among the heads."""
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 def _require_plain_attention(module, mask, scaling, head_size):

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from aero_helpers.attention import causal_mask
+from aero_helpers.recording import AttentionRecord
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -48,9 +49,11 @@ def shift_table(record, entries="causal"):
                            attention, 0 is all on one key
         share_tiny_weights share of the weights below 0.01, queries 2, 3, …
 
-    A number for which a text is too short is NaN.
+    A number for which a text is too short is NaN. Raises TypeError for anything but one record.
     """
-    chosen = record.raw_scores[..., select_entries(record.n_tokens, entries)].numpy()
+    if not isinstance(record, AttentionRecord):
+        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
+    chosen = record.raw_scores[..., select_entries(record.n_tokens, entries)].double().numpy()
     layers, heads = np.indices((record.n_layers, record.n_heads)).reshape(2, -1)
     if chosen.shape[-1] == 0:
         chosen = np.full((*chosen.shape[:2], 1), np.nan)
@@ -58,7 +61,7 @@ def shift_table(record, entries="causal"):
         "n_scores": np.full(chosen.shape[:2], np.isfinite(chosen[0, 0]).sum()),
         "share_below_zero": np.where(np.isnan(chosen), np.nan, chosen < 0).mean(-1),
         "median": np.median(chosen, -1),
-        "mean": chosen.mean(-1, dtype=np.float64),
+        "mean": chosen.mean(-1),
         **_row_statistics(record),
     }
     return pd.DataFrame({"layer": layers, "head": heads} | {name: x.ravel() for name, x in columns.items()})

@@ -39,6 +39,13 @@ def test_weights_sum_to_one_and_nothing_leaks_from_the_future(seed, n, scale, dt
     assert torch.equal(aero.attention_weights(changed, 64), weights)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_very_negative_past_lets_nothing_through(dtype):
+    """What −10000 in place of −∞ would get wrong, in any precision."""
+    scores = torch.tensor([[-40000.0, 5.0], [-40000.0, -40000.0]], dtype=dtype)
+    assert aero.attention_weights(scores, 1).tolist() == [[1, 0], [0.5, 0.5]]
+
+
 @given(seeds, st.integers(1, 9), st.floats(-500, 500))
 def test_a_constant_in_each_row_changes_no_weight(seed, n, constant):
     scores = random(seed, n, n, scale=20, dtype=torch.float64)
@@ -87,7 +94,9 @@ def test_raw_scores_are_dot_products():
         (lambda: aero.split_heads(torch.ones(4, 10), 4), ValueError, r"got \[4, 10\] \(10 / 4 leaves 2\)"),
         (lambda: aero.split_heads(torch.ones(4, 10), 0), ValueError, "n_heads"),
         (lambda: aero.raw_scores(torch.ones(2, 4, 8), torch.ones(2, 4, 6)), ValueError, r"\[2, 4, 8\] and \[2, 4, 6\]"),
-        (lambda: aero.attention_weights(torch.ones(3, 4), 8), ValueError, r"expected \[..., T, T\], got \[3, 4\]"),
+        (lambda: aero.attention_weights(torch.ones(3, 4), 8), ValueError, r"\[..., T, T\] .*, got \[3, 4\]"),
+        (lambda: aero.attention_weights(torch.ones(0, 0), 8), ValueError, r"T at least 1, got \[0, 0\]"),
+        (lambda: aero.raw_scores(torch.ones(2, 2), torch.ones(2, 2).half()), TypeError, "float32 and torch.float16"),
         (lambda: aero.attention_weights(torch.ones(3, 3), 0), ValueError, "head_size"),
         (lambda: aero.attention_weights(torch.ones(3, 3).long(), 8), TypeError, "floating-point"),
     ],

@@ -30,9 +30,29 @@ def test_each_usual_mistake_is_recognised_by_name(name, mistake, vi, en):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-@pytest.mark.parametrize("stub", [..., None, lambda *args: ..., lambda *args: None])
+@pytest.mark.parametrize("stub", [..., None, lambda *args: ..., lambda *args: None, lambda *args: (..., ..., ...)])
 def test_a_stub_is_not_an_attempt(name, stub):
-    assert EXERCISES[name](stub).state == "not attempted"
+    verdict = EXERCISES[name](stub)
+    assert verdict.state == "not attempted" and "return" in verdict.message
+
+
+class Hostile:
+    """An answer that raises at every touch."""
+
+    def __array__(self, *args, **kwargs):
+        raise KeyError("hostile")
+
+    def __iter__(self):
+        raise IndexError("hostile")
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+def raise_unspeakable(*args):
+    raise Unspeakable
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -50,12 +70,60 @@ def test_a_stub_is_not_an_attempt(name, stub):
         lambda *args: np.array(["a"]),
         lambda *args: (torch.zeros(2), None),
         lambda *args: object(),
+        lambda *args: Hostile(),
+        lambda *args: exit(),
+        raise_unspeakable,
+        lambda *args: np.broadcast_to(np.int8(0), (10**6, 10**6)),
+        lambda *args: torch.zeros(3, 3, device="meta"),
     ],
 )
 def test_any_answer_is_taken_with_grace(name, answer):
     verdict = EXERCISES[name](answer)
     assert verdict.state == "wrong"
     assert repr(verdict).startswith("❌") and "<div" in verdict._repr_html_()
+    assert len(verdict.message) < 600
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_right_answer_in_another_dress(name):
+    """Complex numbers and text are no answer, whatever they hold; lists and low precision are taken."""
+    right = EXERCISES[name].right
+
+    def dressed(change):
+        def answer(*args):
+            got = right(*args)
+            return tuple(map(change, got)) if isinstance(got, tuple) else change(got)
+
+        return EXERCISES[name](answer).state
+
+    assert dressed(lambda x: torch.as_tensor(x) + 5j) == "wrong"
+    assert dressed(lambda x: np.asarray(x).astype(str)) == "wrong"
+    assert dressed(lambda x: torch.as_tensor(x).requires_grad_()) == "right"
+    assert dressed(lambda x: np.asarray(x).tolist()) == "right"
+
+
+def test_every_input_counts():
+    def right_at_first(scores, head_size):
+        return aero.attention_weights(scores, head_size) if len(scores) == 5 else torch.zeros_like(scores)
+
+    assert check.attention_weights(right_at_first).state == "wrong"
+    assert check.attention_weights(lambda s, d: aero.attention_weights(s, d) + 0.002).state == "wrong"
+
+
+def test_nan_and_low_precision_are_named():
+    nan = check.additive_mask(lambda n: (1 - torch.ones(n, n).tril()) * -torch.inf).message
+    assert "0 · ∞" in nan
+    assert check.attention_weights(lambda s, d: aero.attention_weights(s, d).to(torch.complex64)).message.endswith(
+        "Expected [T, T], got Tensor torch.complex64."
+    )
+
+
+def test_a_checker_shown_without_a_call_gives_nothing_away():
+    assert "Cut" not in repr(check.split_heads) and "my_function" in repr(check.split_heads)
+
+
+def test_html_is_escaped():
+    assert "<b>" not in check.split_qkv(lambda x: exec("raise ValueError('<b>')"))._repr_html_()
 
 
 def test_changing_the_input_in_place_is_named():

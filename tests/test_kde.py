@@ -43,6 +43,10 @@ def test_the_definition_is_a_mean_of_gaussians():
 def test_tensors_and_any_shape_are_taken():
     values = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
     assert np.array_equal(aero.density(values).y, aero.density(values.numpy().ravel()).y)
+    assert aero.density(values.bfloat16().requires_grad_()).bandwidth == pytest.approx(
+        aero.density(values).bandwidth, rel=0.01
+    )
+    assert np.allclose(aero.gaussian_sum([1.0, 2.0], [[0.0, 0.0]], 1.0), 0.148, atol=1e-3)
 
 
 def test_one_value_with_a_bandwidth_is_one_gaussian():
@@ -60,8 +64,11 @@ def test_one_value_with_a_bandwidth_is_one_gaussian():
         ([1.0, 2.0], "best", "expected scott, silverman or a positive number, got 'best'"),
         ([1.0, 2.0], 0, "expected a rule or a positive number, got 0"),
         ([1.0, 2.0], float("nan"), "got nan"),
-        ([0.0, 1e9], 1e-3, "expected at least"),
+        ([0.0, 1e6], 1e-3, "values from 0 to 1e.06"),
         (["a"], "scott", "expected numbers, got list"),
+        ([10**400, 1], "scott", "expected numbers, got list"),
+        ([0.3] * 5 + [0.1 + 0.2], "scott", "which values of this size can tell apart"),
+        ([1.0, 2.0], 1e-17, "which values of this size can tell apart"),
     ],
 )
 def test_bad_input_is_named(values, bandwidth, words):

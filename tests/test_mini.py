@@ -1,7 +1,9 @@
 """The embedded model keeps what its card promises, and its training can be interrupted."""
 
+import os
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from conftest import ROOT
 
 from aero_helpers.mini import report, train
 from aero_helpers.models import MINI_FOLDER
+from aero_helpers.shift import shift_table
 
 CARD = (MINI_FOLDER / "README.md").read_text(encoding="utf-8")
 PROSE = ("The boy ran down to the river, and his sister ran after him.", "It was late, and the house was very quiet.")
@@ -55,6 +58,30 @@ def test_history_shows_the_shift_being_born(history):
 def test_history_agrees_with_its_own_histograms(history):
     below = history["histogram"][..., history["edges"][1:] <= 0].sum(-1) / history["histogram"].sum(-1)
     assert np.abs(below - history["share_below_zero"]).max() < 0.02
+
+
+@pytest.fixture(scope="module")
+def held_out(mini):
+    """The token ids of the held-out books, where the corpus is at hand."""
+    corpus = Path(os.environ.get("AERO_SHARED", ROOT.parent / "shared")) / "corpus"
+    if not corpus.is_dir():
+        pytest.skip(f"no corpus at {corpus} (set AERO_SHARED)")
+    return train.encode(mini.tokenizer, train.read_corpus(corpus)[1])
+
+
+def test_the_history_ends_with_the_shipped_weights(history, mini, held_out):
+    tables = [shift_table(report.record_ids(mini, ids)) for ids in report.windows_of(held_out, report.HISTORY_WINDOWS)]
+    share = np.mean([table.share_below_zero for table in tables], axis=0)
+    assert np.abs(share - history["share_below_zero"][-1].ravel()).max() < 1e-3
+
+
+def test_the_cards_loss_is_the_shipped_weights_loss(mini, held_out, history):
+    """On the first 128 windows, as the history has it."""
+    on_some = train.held_out_loss(mini.model, held_out, 128)
+    mini.model.eval()
+    assert on_some == pytest.approx(float(history["held_out_loss"][-1]), abs=1e-3)
+    promised = float(re.search(r"\*\*mini\*\* \| \*\*([\d.]+)\*\*", CARD)[1])
+    assert abs(on_some - promised) < 0.3  # the card's number is over all windows of both books
 
 
 def test_bigram_loss_on_a_text_it_can_count():

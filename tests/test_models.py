@@ -2,6 +2,7 @@ import json
 import shutil
 import socket
 import time
+import urllib.request
 
 import pytest
 import torch
@@ -34,7 +35,12 @@ def no_network(monkeypatch, tmp_path):
 
 def test_mini_knows_its_own_shape(mini):
     assert (mini.name, mini.n_layers, mini.n_heads, mini.head_size, mini.context) == ("mini", 6, 4, 32, 256)
-    assert not mini.model.training
+
+
+def test_a_model_is_put_into_evaluation_mode(mini):
+    noisy = type(mini.model)(type(mini.model.config)(**{**mini.model.config.to_dict(), "resid_pdrop": 0.5})).train()
+    lm = models.LanguageModel("noisy", noisy, mini.tokenizer)
+    assert torch.equal(lm.record("a b c").raw_scores, lm.record("a b c").raw_scores)
 
 
 def test_mini_predicts_english_far_better_than_its_null_model(mini):
@@ -70,6 +76,48 @@ def test_auto_obeys_the_environment(monkeypatch):
     monkeypatch.setenv("AERO_MODEL", str(models.MINI_FOLDER))
     assert aero.load().n_layers == 6
     assert aero.load("untrained").name == "untrained mini"
+    monkeypatch.setenv("AERO_MODEL", "auto")
+    assert aero.load("auto").name == aero.load("untrained").name.removeprefix("untrained ") == "mini"
+    monkeypatch.setenv("AERO_MODEL", "nonsense")
+    with pytest.raises(ValueError, match=r"\$AERO_MODEL: expected one of auto, .* got 'nonsense'"):
+        aero.load("auto")
+
+
+def test_gpt2_counts_as_cached_only_with_all_its_files(monkeypatch, tmp_path):
+    """Who has run only the model has no tokenizer in the cache: the download must fill the gap."""
+    downloads = []
+
+    def snapshot(*args, local_files_only=False, **kwargs):
+        if not local_files_only:
+            downloads.append(kwargs["allow_patterns"])
+        return str(tmp_path)
+
+    monkeypatch.setattr(models.huggingface_hub, "snapshot_download", snapshot)
+    for name in models.GPT2_FILES:
+        assert models._gpt2_cached() is None
+        (tmp_path / name).touch()
+    assert models._gpt2_cached() == tmp_path == models._gpt2_folder() and not downloads
+    (tmp_path / "tokenizer.json").unlink()
+    assert models._gpt2_folder() == tmp_path and downloads == [models.GPT2_FILES]
+
+
+def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
+    asked = []
+
+    class Answer:
+        def close(self):
+            pass
+
+    monkeypatch.setattr(models, "urlopen", lambda request, timeout: asked.append(request.full_url) or Answer())
+    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    assert models._hub_answers()
+    assert asked[0].endswith(f"/openai-community/gpt2/resolve/{models.GPT2_REVISION}/config.json")
+    monkeypatch.setattr(models.huggingface_hub.constants, "ENDPOINT", "no-scheme.example")
+    monkeypatch.setattr(models, "urlopen", urllib.request.urlopen)
+    assert not models._hub_answers()
+    monkeypatch.setattr(models, "urlopen", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert not models._hub_answers()
 
 
 def test_auto_takes_gpt2_where_it_is_cached_or_the_hub_answers(monkeypatch, capsys):
@@ -117,6 +165,9 @@ def test_a_damaged_embedded_model_is_refused(checkpoint, monkeypatch):
     monkeypatch.setattr(models, "MINI_FOLDER", checkpoint)
     with pytest.raises(ValueError, match=r"model.safetensors: damaged: expected the SHA-256 sum"):
         aero.load("mini")
+    (checkpoint / "SHA256SUMS").write_text("")
+    with pytest.raises(ValueError, match="expected the SHA-256 sum none given"):
+        aero.load("mini")
 
 
 def test_a_half_downloaded_checkpoint_is_refused(checkpoint):
@@ -137,14 +188,45 @@ def test_a_checkpoint_without_one_tensor_is_refused_and_not_filled_with_noise(ch
     lost = tensors.pop("transformer.h.3.attn.c_attn.weight")
     assert lost.shape == (128, 384)
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"without 1 of its tensors, transformer\.h\.3\.attn\.c_attn\.weight"):
+    with pytest.raises(ValueError, match=r"lacks 1 tensors, transformer\.h\.3\.attn\.c_attn\.weight first"):
         aero.load(checkpoint)
 
 
 def test_a_checkpoint_without_its_tokenizer_is_refused(checkpoint):
     (checkpoint / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(ValueError, match=r"expected a tokenizer of 256 to 2048 tokens, got one of|got a damaged or"):
         aero.load(checkpoint)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_a_spoilt_file_is_refused(checkpoint, name, content):
+    (checkpoint / name).write_text(content)
+    with pytest.raises(ValueError, match=r"expected a (whole )?GPT-2 checkpoint"):
+        aero.load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"n_layer": 5}, r"has, beyond its config.json, 11 tensors, transformer\.h\.5\."),
+        ({"n_positions": 300}, r"does not state for 1 tensors, transformer\.wpe\.weight"),
+        ({"n_layer": "x"}, "wrong config.json"),
+        ({"activation_function": "foo"}, "got a damaged or incomplete one"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_tensors_is_refused(checkpoint, settings, words):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | settings))
+    with pytest.raises(ValueError, match=words):
+        aero.load(checkpoint)
+
+
+def test_gpt2s_own_stored_masks_are_no_surprise(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["transformer.h.0.attn.bias"] = torch.ones(1, 1, 256, 256)
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    assert aero.load(checkpoint).n_layers == 6
 
 
 @pytest.mark.parametrize(
@@ -167,10 +249,13 @@ def test_empty_and_wrong_texts_are_named(mini):
         mini.record("")
     with pytest.raises(TypeError, match="expected a string, got NoneType"):
         mini.record(None)
+    with pytest.raises(ValueError, match="half of a surrogate pair"):
+        mini.record("a\ud83d b")
 
 
 def test_a_text_beyond_the_context_is_counted_and_can_be_cut(mini):
     text = "the sea " * 200
     with pytest.raises(ValueError, match="expected at most 256 tokens, the context of mini, got 401; truncate=True"):
         mini.record(text)
-    assert mini.record(text, truncate=True).n_tokens == 256
+    first = mini.record("At last, " + text, truncate=True)
+    assert first.n_tokens == 256 and first.tokens[:2] == mini.encode("At last,")[1][:2]

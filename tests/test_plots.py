@@ -49,6 +49,9 @@ def test_head_maps_draw_each_head_once(record):
     figure = plots.head_maps(record, layer=3)
     titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
     assert titles == [f"đầu 3.{head} / head 3.{head}" for head in range(4)]
+    for head, ax in enumerate(figure.axes):
+        past = aero.causal_mask(record.n_tokens)
+        assert np.allclose(ax.collections[0].get_array().compressed(), record.head_weights(3, head)[past])
     draw(figure)
     with pytest.raises(IndexError, match="layer: expected 0 to 5"):
         plots.head_maps(record, layer=6)
@@ -59,15 +62,18 @@ def test_layer_head_map_shows_the_table(record):
     ax = plots.layer_head_map(table, "share_below_zero")
     assert np.allclose(ax.collections[0].get_array().ravel(), table.share_below_zero)
     draw(ax.figure)
+    assert np.allclose(plots.layer_head_map(table, "entropy").collections[0].get_array().ravel(), table.entropy)
     with pytest.raises(ValueError, match="column: expected one of share_below_zero"):
         plots.layer_head_map(table, "beauty")
 
 
 def test_trained_and_untrained_keep_their_colours_and_shares(record, mini):
     null = mini.untrained().record("the old man and the sea")
-    figure = plots.score_densities(record, null)
+    figure = plots.score_densities(record, null, "without_key_0")
     for ax, shown, colour in zip(figure.axes, (null, record), (plots.UNTRAINED, plots.TRAINED)):
-        scores = shown.raw_scores[..., aero.select_entries(shown.n_tokens)]
+        scores = shown.raw_scores[..., aero.select_entries(shown.n_tokens, "without_key_0")]
+        x, y = ax.lines[0].get_data()
+        assert np.trapezoid(x * y, x) == pytest.approx(scores.mean().item(), abs=1e-2 * scores.std().item())
         assert to_hex(ax.lines[0].get_color()).upper() == colour.upper()
         assert f"{(scores < 0).float().mean():.0%} below 0" in ax.get_title()
     draw(figure)
@@ -79,15 +85,28 @@ def test_ridges_have_two_curves_a_layer_that_stay_in_their_row(record):
     assert [to_hex(line.get_color()).upper() for line in curves] == [plots.OTHER_KEYS, plots.KEY_0] * record.n_layers
     for i, line in enumerate(curves):
         assert i // 2 - 1 < line.get_ydata().min() and line.get_ydata().max() <= i // 2
+        entries = ("without_key_0", "key_0")[i % 2]
+        curve = aero.density(record.raw_scores[i // 2][:, aero.select_entries(record.n_tokens, entries)].repeat(1, 2))
+        assert line.get_xdata()[line.get_ydata().argmin()] == pytest.approx(curve.x[curve.y.argmax()], abs=1e-6)
     draw(ax.figure)
 
 
 def test_sparsity_plot_names_its_correlations(record):
     table = aero.shift_table(record)
     figure = plots.what_goes_with_sparsity(table)
-    assert [ax.get_title()[:3] for ax in figure.axes] == ["ρ =", "ρ ="]
+    expected = [table[column].corr(table.entropy, method="spearman") for column in ("share_below_zero", "row_spread")]
+    assert [ax.get_title() for ax in figure.axes] == [f"ρ = {rho:+.2f}".replace("-", "−") for rho in expected]
     assert np.allclose(figure.axes[1].collections[0].get_offsets(), table[["row_spread", "entropy"]])
     draw(figure)
+
+
+def test_tokens_are_shown_as_they_are_and_never_read_as_formulas():
+    tokens = ["$$", "$a_b$", "\t", "x" * 300, " "]
+    record = aero.AttentionRecord(tokens, np.zeros((1, 2, 5, 5)), 8, "$\\m$")
+    ax = plots.attention_map(record.head_weights(0, 0), record.tokens, title="$$")
+    draw(ax.figure)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["$$", "$a_b$", "□", "x" * 15 + "…", "␣"]
+    draw(plots.head_maps(record, 0))
 
 
 def test_labels_follow_the_language(record):
@@ -101,9 +120,18 @@ def test_labels_follow_the_language(record):
     ("call", "words"),
     [
         (lambda r: plots.attention_map(r.weights(), r.tokens), "matrix: expected"),
-        (lambda r: plots.attention_map(r.head_weights(0, 0), r.tokens, kind="raw"), "expected 'weights' or 'scores'"),
+        (
+            lambda r: plots.attention_map(r.head_weights(0, 0), r.tokens, kind="raw"),
+            "kind: expected one of weights, scores",
+        ),
+        (lambda r: plots.head_maps(r, 0, "raw"), "kind: expected one of weights, scores"),
+        (lambda r: plots.against_entropy(aero.shift_table(r), "n_scores"), "column: expected one of"),
+        (lambda r: plots.layer_ridges([]), "records: expected records of one model"),
+        (lambda r: plots.layer_ridges(aero.AttentionRecord(["a"], np.ones((1, 1, 1, 1)), 8, "m")), "3 tokens or more"),
     ],
 )
 def test_bad_input_is_named(record, call, words):
+    plt.close("all")
     with pytest.raises(ValueError, match=words):
         call(record)
+    assert plt.get_fignums() == []  # no empty figure is left behind

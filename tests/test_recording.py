@@ -1,7 +1,11 @@
+from copy import deepcopy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import TEXT, randomised
+from safetensors.torch import save_file
 from transformers import (
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
@@ -12,7 +16,7 @@ from transformers import (
 )
 
 import aero_helpers as aero
-from aero_helpers.recording import capture, readable_tokens
+from aero_helpers.recording import FORMAT, capture, readable_tokens
 
 
 def hooked_scores(lm, text):
@@ -75,10 +79,30 @@ def test_other_architectures_are_the_same_code_path(model):
 
 def test_recording_leaves_the_model_as_it_was(mini):
     ids = mini.encode(TEXT)[0][None]
-    before, implementation = mini.model(ids).logits, mini.model.config._attn_implementation
+    before = mini.model(ids).logits
     mini.record(TEXT)
-    assert mini.model.config._attn_implementation == implementation
+    assert mini.model.config._attn_implementation == "sdpa"
     assert torch.equal(mini.model(ids).logits, before)
+
+
+def test_a_copy_made_while_recording_is_in_force_works_on(mini):
+    with mini.intervene(lambda scores, layer: scores * 2):
+        copied, null = deepcopy(mini.model), mini.untrained()
+    ids = mini.encode(TEXT)[0][None]
+    assert (copied(ids).logits - mini.model(ids).logits).abs().max() < 1e-3
+    assert null.loss(TEXT) > 6
+
+
+def test_one_heads_weights_are_those_of_all_heads(record):
+    assert torch.equal(record.head_weights(2, 1), record.weights()[2, 1])
+
+
+def test_a_record_keeps_its_own_numbers():
+    scores = np.zeros((1, 1, 2, 2), np.float32)
+    record = aero.AttentionRecord(["a", "b"], scores, 8, "m")
+    scores[:] = np.nan
+    record.head_scores(0, 0).fill_(7)
+    assert (record.raw_scores == 0).all()
 
 
 def test_a_model_with_another_scale_is_refused(mini):
@@ -121,10 +145,27 @@ def test_save_and_load_keep_everything(record, tmp_path):
 def test_a_failed_save_keeps_the_older_file(record, tmp_path, monkeypatch):
     path = tmp_path / "record"
     record.save(path)
-    monkeypatch.setattr("aero_helpers.recording.save_file", lambda *args, **kwargs: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+
+    def fail_half_way(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("aero_helpers.recording.save_file", fail_half_way)
+    with pytest.raises(OSError, match="disk full"):
         record.save(path)
     assert aero.AttentionRecord.load(path).n_tokens == record.n_tokens
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_through_a_link_keeps_the_link_and_bad_places_are_named(record, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    record.save(link)
+    assert link.is_symlink() and aero.AttentionRecord.load(tmp_path / "target").tokens == record.tokens
+    with pytest.raises(IsADirectoryError, match="got a folder"):
+        record.save(tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected an existing folder"):
+        record.save(tmp_path / "no" / "where")
 
 
 def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
@@ -137,6 +178,13 @@ def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
         aero.AttentionRecord.load(aero.models.MINI_FOLDER / "model.safetensors")
     with pytest.raises(FileNotFoundError, match="found no file"):
         aero.AttentionRecord.load(tmp_path / "nothing")
+    for about, words in (
+        ({"format": "other"}, "expected the format"),
+        ({"format": FORMAT}, "expected tokens, head size"),
+    ):
+        save_file({"raw_scores": torch.zeros(1, 1, 1, 1)}, path, metadata=about)
+        with pytest.raises(ValueError, match=words):
+            aero.AttentionRecord.load(path)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +194,9 @@ def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
         ({"raw_scores": np.full((2, 3, 4, 4), np.nan)}, "expected finite numbers"),
         ({"tokens": ["a"]}, r"expected 4 strings, one a key, got 1"),
         ({"head_size": 0}, "head_size"),
+        ({"head_size": True}, "head_size"),
+        ({"model_name": None}, "model_name: expected a string, got None"),
+        ({"raw_scores": np.zeros((2, 3, 4, 4), complex)}, "expected real numbers"),
     ],
 )
 def test_records_that_do_not_fit_together_are_refused(change, words):
@@ -156,7 +207,7 @@ def test_records_that_do_not_fit_together_are_refused(change, words):
 
 
 @pytest.mark.parametrize(
-    ("layer", "head", "words"), [(6, 0, "layer: expected 0 to 5"), (0, -1, "head: expected 0 to 3")]
+    ("layer", "head", "words"), [(6, 0, "layer: expected 0 to 5"), (0, -1, "head: expected 0 to 3"), (True, 0, "layer")]
 )
 def test_layer_and_head_out_of_range_are_named(record, layer, head, words):
     with pytest.raises(IndexError, match=words):

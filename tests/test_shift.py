@@ -27,6 +27,8 @@ def test_choices_of_entries_are_what_they_say():
         assert aero.select_entries(n, name).tolist() == expected, name
     with pytest.raises(ValueError, match=r"expected one of causal, .* got 'all'"):
         aero.select_entries(n, "all")
+    with pytest.raises(TypeError, match="expected an AttentionRecord, got list"):
+        aero.shift_table([])
 
 
 def test_every_column_against_a_loop_over_rows(small):

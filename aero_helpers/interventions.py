@@ -1,0 +1,89 @@
+"""Changes of the raw scores, to be used with `lm.intervene`: which of them can the softmax see?
+
+Each takes the raw scores of a layer, [batch, head, query, key], unscaled and unmasked, and returns
+as many. Only the causal part of a row (keys up to the query) counts as the row.
+"""
+
+import pandas as pd
+import torch
+
+from aero_helpers.attention import causal_mask
+from aero_helpers.recording import AttentionRecord
+from aero_helpers.shift import shift_table
+
+HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and statistics stay finite
+
+
+def lift_rows(scores, layer=None):
+    """Add to each row the constant that makes its lowest score 1: no score is negative any more."""
+    past = causal_mask(scores.shape[-1], scores.device)
+    return scores - scores.masked_fill(~past, torch.inf).amin(-1, keepdim=True) + 1
+
+
+def clip_negative(scores, layer=None):
+    """Set every negative score to 0: no score is negative any more."""
+    return scores.clamp(min=0)
+
+
+def center_rows(scores, layer=None):
+    """Subtract from each row its mean: the whole shift is gone, the distances stay."""
+    return scores - _row_means(scores)
+
+
+def scale_spread(factor):
+    """Keep each row's mean and multiply the distances from it by `factor`."""
+
+    def change(scores, layer=None):
+        mean = _row_means(scores)
+        return mean + factor * (scores - mean)
+
+    return change
+
+
+def hide_key_0(scores, layer=None):
+    """Let no later query look at key 0. Query 0 has no other key."""
+    changed = scores.clone()
+    changed[..., 1:, 0] = HIDDEN
+    return changed
+
+
+INTERVENTIONS = {
+    "add a constant to each row": lift_rows,
+    "set negative scores to 0": clip_negative,
+    "centre each row": center_rows,
+    "spread × 0.5": scale_spread(0.5),
+    "spread × 2": scale_spread(2.0),
+    "hide key 0": hide_key_0,
+}
+
+
+def intervention_table(lm, texts):
+    """What each of INTERVENTIONS does to the model: a pandas table, the untouched model first.
+
+    share_below_zero and entropy as in `shift_table`, mean over heads and texts, with the model
+    running under the intervention in every layer; weight_change, the largest change of any
+    attention weight by the intervention on the untouched scores; loss, mean over texts, in nats a
+    token; loss_change.
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    untouched = [lm.record(text) for text in texts]
+    rows = []
+    for name, change in {"as it is": lambda scores, layer: scores, **INTERVENTIONS}.items():
+        with lm.intervene(change):
+            tables = pd.concat([shift_table(lm.record(text)) for text in texts])
+            loss = sum(lm.loss(text) for text in texts) / len(texts)
+        weight_change = max(_weight_change(record, change) for record in untouched)
+        shares = tables[["share_below_zero", "entropy"]].mean()
+        rows.append({"intervention": name, **shares, "weight_change": weight_change, "loss": loss})
+    table = pd.DataFrame(rows)
+    return table.assign(loss_change=table["loss"] - table["loss"][0])
+
+
+def _weight_change(record, change):
+    changed = AttentionRecord(record.tokens, change(record.raw_scores, None), record.head_size, record.model_name)
+    return (changed.weights() - record.weights()).abs().max().item()
+
+
+def _row_means(scores):
+    past = causal_mask(scores.shape[-1], scores.device)
+    return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)

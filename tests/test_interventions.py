@@ -1,0 +1,112 @@
+import pytest
+import torch
+from conftest import TEXT
+
+import aero_helpers as aero
+from aero_helpers import interventions
+from aero_helpers.recording import capture
+
+INVISIBLE = {"add a constant to each row": interventions.lift_rows, "centre each row": interventions.center_rows}
+
+
+def logits(lm, change=None):
+    ids = lm.encode(TEXT)[0][None]
+    with torch.no_grad():
+        if change is None:
+            return lm.model(ids).logits
+        with lm.intervene(change):
+            return lm.model(ids).logits
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size"])
+@pytest.mark.parametrize("change", INVISIBLE)
+def test_what_is_constant_in_a_row_is_invisible(name, change, request):
+    lm = request.getfixturevalue(name)
+    before = lm.record(TEXT)
+    with lm.intervene(INVISIBLE[change]):
+        after = lm.record(TEXT)
+    assert (after.weights() - before.weights()).abs().max() < 1e-5
+    assert (logits(lm, INVISIBLE[change]) - logits(lm)).abs().max() < 1e-3
+    assert (after.raw_scores - before.raw_scores).abs().max() > 1
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size"])
+def test_clipping_is_seen(name, request):
+    lm = request.getfixturevalue(name)
+    with lm.intervene(interventions.clip_negative):
+        clipped = lm.record(TEXT)
+    assert (clipped.raw_scores >= 0).all()
+    assert (clipped.weights() - lm.record(TEXT).weights()).abs().max() > 0.05
+    assert (logits(lm, interventions.clip_negative) - logits(lm)).abs().max() > 0.1
+
+
+def test_lifting_leaves_no_negative_score(mini):
+    with mini.intervene(interventions.lift_rows):
+        record = mini.record(TEXT)
+    past = aero.causal_mask(record.n_tokens)
+    assert record.raw_scores[..., past].min() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_hidden_key_0_gets_no_weight_from_later_queries(mini):
+    with mini.intervene(interventions.hide_key_0):
+        weights = mini.record(TEXT).weights()
+    assert (weights[..., 1:, 0] == 0).all() and (weights[..., 0, 0] == 1).all()
+
+
+def test_spread_goes_with_entropy(mini):
+    table = interventions.intervention_table(mini, [TEXT]).set_index("intervention")
+    assert table.entropy["spread × 2"] < table.entropy["as it is"] < table.entropy["spread × 0.5"]
+    assert table.share_below_zero["set negative scores to 0"] == 0
+    assert table.loss_change["as it is"] == 0
+    assert table.loss_change[list(INVISIBLE)].abs().max() < 1e-3 < table.loss_change["set negative scores to 0"]
+    assert table.weight_change[list(INVISIBLE)].max() < 1e-5 < 0.1 < table.weight_change["set negative scores to 0"]
+
+
+def test_the_model_is_itself_again_afterwards_even_after_an_error(mini):
+    before = logits(mini)
+    with pytest.raises(ZeroDivisionError), mini.intervene(lambda scores, layer: 1 / 0):
+        mini.record(TEXT)
+    assert mini.change is None and mini.model.config._attn_implementation == "sdpa"
+    assert torch.equal(logits(mini), before)
+
+
+def test_interventions_nest_and_the_innermost_counts(mini):
+    with mini.intervene(interventions.clip_negative):
+        outer = mini.record(TEXT).raw_scores
+        with mini.intervene(interventions.hide_key_0):
+            inner = mini.record(TEXT).raw_scores
+        assert torch.equal(mini.record(TEXT).raw_scores, outer)
+    assert inner.min() == interventions.HIDDEN
+
+
+def test_a_change_is_told_its_layer(mini):
+    seen = []
+    with mini.intervene(lambda scores, layer: seen.append(layer) or scores):
+        mini.record(TEXT)
+    assert seen == list(range(6))
+
+
+def test_a_change_of_the_wrong_shape_is_named(mini):
+    words = r"change: expected raw scores \[1, 4, .* back, got NoneType"
+    with mini.intervene(lambda scores, layer: None), pytest.raises(ValueError, match=words):
+        mini.record(TEXT)
+
+
+def test_loss_is_transformers_own(mini):
+    ids = mini.encode(TEXT)[0][None]
+    with torch.no_grad():
+        assert mini.loss(TEXT) == pytest.approx(mini.model(ids, labels=ids).loss.item(), abs=1e-5)
+    with pytest.raises(ValueError, match="expected at least two tokens"):
+        mini.loss("a")
+
+
+def test_padding_leaves_no_trace_under_an_intervention(mini):
+    """An intervention sees the mask that the model's own attention would get."""
+    ids = mini.encode(TEXT)[0]
+    padded = torch.cat([ids, torch.zeros(5, dtype=ids.dtype)])[None]
+    mask = (torch.arange(padded.shape[1]) < len(ids)).long()[None]
+    with torch.no_grad(), mini.intervene(interventions.center_rows):
+        with_padding = mini.model(padded, attention_mask=mask).logits[:, : len(ids)]
+    assert (with_padding - logits(mini)).abs().max() < 1e-3
+    scores, _ = capture(mini.model, ids)
+    assert torch.equal(scores, mini.record(TEXT).raw_scores)
