@@ -21,7 +21,9 @@ from aero_helpers.shift import select_entries, shift_table
 HERE = Path(__file__).parent
 SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 HISTORY_WINDOWS = 8  # of CONTEXT tokens, evenly spaced over the held-out books
-EDGES = np.arange(-160, 161, 2.0)  # of the history's histograms, in units of the raw score
+# Bin edges of the history's histograms, in units of the raw score: even in arcsinh, 0 among them, for scores of
+# ±0.1 at the start of the training and ±500 at its end.
+EDGES = 0.1 * np.sinh(np.linspace(-np.arcsinh(1e4), np.arcsinh(1e4), 161))
 
 
 def bigram_loss(train, held_out, vocabulary, discount=0.75):
@@ -67,6 +69,8 @@ def history(run, tokenizer, held_out):
     columns = {name: np.asarray(values, np.float32) for name, values in rows.items()}
     columns["step"] = np.asarray(rows["step"], np.int32)
     columns["histogram"] = np.asarray(rows["histogram"], np.int32)
+    if (columns["histogram"].sum(-1) != chosen.sum().item() * HISTORY_WINDOWS).any():
+        raise SystemExit(f"scores beyond ±{EDGES[-1]:.0f}: widen EDGES")
     return columns | {"edges": EDGES, "n_scores": np.int64(chosen.sum() * HISTORY_WINDOWS)}
 
 
@@ -96,6 +100,11 @@ def chance():
     }
 
 
+def in_quarter(i):
+    """The rows of the i-th quarter of the queries: bool [query, 1]."""
+    return (torch.arange(CONTEXT) * 4 // CONTEXT == i)[:, None]
+
+
 def sample(lm, prompt, n_tokens=60):
     torch.manual_seed(SEED)
     ids = torch.tensor([lm.tokenizer(prompt)["input_ids"]])
@@ -116,6 +125,8 @@ def card(lm, run, corpus, tokens, habits, columns):
     for name, heads in habits.items():
         layer, head = divmod(heads.argmax().item(), lm.n_heads)
         rows.append(f"| {name} | {layer}.{head} | {heads.max():.2f} | {heads.mean():.2f} | {by_chance[name]:.2f} |")
+    by_query = torch.stack([record_ids(lm, ids).raw_scores for ids in windows_of(tokens["held_out"], HISTORY_WINDOWS)])
+    quarters = [(by_query[..., select_entries(CONTEXT) & in_quarter(i)] < 0).float().mean().item() for i in range(4)]
     layers = [
         f"| {i} | {share.mean():.2f} | {mean.mean():.1f} | {sink.mean():.3f} |"
         for i, (share, mean, sink) in enumerate(
@@ -136,7 +147,8 @@ def card(lm, run, corpus, tokens, habits, columns):
         loss=f"{loss:.2f}", bigram=f"{bigram:.2f}", difference=f"{bigram - loss:.2f}", seed=SEED,
         first_loss=f"{columns['held_out_loss'][0]:.2f}",
         sample=sample(lm, "The old man looked at the sea, and"), habits="\n".join(rows), by_layer="\n".join(layers),
-        windows=HISTORY_WINDOWS, snapshots=len(columns["step"]), books="\n".join(listed),
+        windows=HISTORY_WINDOWS, snapshots=len(columns["step"]),
+        quarters=" · ".join(f"{share:.2f}" for share in quarters), books="\n".join(listed),
     )  # fmt: skip
 
 
