@@ -54,7 +54,8 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
     side = max(2.6, 0.36 * len(tokens))
     ax = ax or plt.subplots(figsize=(2.6 + side, 1.6 + side), layout="constrained")[1]
-    _draw_map(ax, matrix, kind, colorbar=True)
+    _draw_map(ax, matrix, kind, _reach(matrix))
+    _add_colorbar(ax.figure, ax, ax, kind)
     _label_tokens(ax, tokens)
     ax.set(xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"))
     ax.set_title(title or "", parse_math=False)
@@ -71,13 +72,14 @@ def head_maps(record, layer, kind="weights"):
     fig, axes = plt.subplots(
         rows, columns, figsize=(columns * side + 1, rows * side + 0.8), layout="constrained", squeeze=False
     )
+    matrices = (record.weights() if kind == "weights" else record.raw_scores)[layer].numpy()
     for head, ax in enumerate(axes.flat):
         ax.set_visible(head < record.n_heads)
         if head < record.n_heads:
-            matrix = record.head_weights(layer, head) if kind == "weights" else record.head_scores(layer, head)
-            _draw_map(ax, np.asarray(matrix), kind, colorbar=False)
+            _draw_map(ax, matrices[head], kind, _reach(matrices))
             _label_tokens(ax, record.tokens, size=8, left=head % columns == 0, below=head >= record.n_heads - columns)
             ax.set_title(say(f"đầu {layer}.{head}", f"head {layer}.{head}"), fontsize=11)
+    _add_colorbar(fig, axes.flat[0], axes, kind)
     return fig
 
 
@@ -183,18 +185,25 @@ def _pooled(records, layer, entries):
     return np.concatenate([part.numpy().ravel() for part in parts])
 
 
-def _draw_map(ax, matrix, kind, colorbar):
-    past = causal_mask(len(matrix)).numpy()
-    reach = np.abs(matrix[past]).max() or 1.0
+def _reach(matrices):
+    """The largest size of a visible score, so that colours are centred on 0."""
+    return np.abs(matrices[..., causal_mask(matrices.shape[-1]).numpy()]).max() or 1.0
+
+
+def _draw_map(ax, matrix, kind, reach):
     limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
-    label = say("trọng số chú ý", "attention weight", between="\n")
     if kind == "scores":
         limits = {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
-        label = say("điểm thô q·k", "raw score q·k", between="\n")
-    bar = {"cbar": colorbar, "cbar_kws": {"label": label, "shrink": 0.8} if colorbar else None}
-    sns.heatmap(matrix, mask=~past, ax=ax, square=True, xticklabels=False, yticklabels=False, **bar, **limits)
+    future = ~causal_mask(len(matrix)).numpy()
+    sns.heatmap(matrix, mask=future, ax=ax, square=True, cbar=False, xticklabels=False, yticklabels=False, **limits)
     for side in ("left", "bottom"):
         ax.spines[side].set(visible=True, color="0.7")
+
+
+def _add_colorbar(fig, drawn, beside, kind):
+    labels = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
+    bar = fig.colorbar(drawn.collections[0], ax=beside, shrink=0.8, label=say(*labels[kind], between="\n"))
+    bar.outline.set_visible(False)
 
 
 def _label_tokens(ax, tokens, size=10, left=True, below=True):
