@@ -33,5 +33,6 @@ clean:
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable ".[test]"
+	@echo "Installing into $(VENV): two to four minutes, once"
+	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[test]"
 	touch $@

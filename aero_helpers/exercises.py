@@ -104,8 +104,8 @@ class Exercise:
                 "The result has NaN: from 0/0, from 0 · ∞, or from a row of nothing but −∞ before a softmax?",
             )
         return _wrong(
-            "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ 3 token và so từng hàng.",
-            "The shape is right, the numbers are not. Try an example of 3 tokens and compare row by row.",
+            "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ nhỏ và so từng số.",
+            "The shape is right, the numbers are not. Try a tiny example and compare number by number.",
         )
 
 
@@ -185,6 +185,9 @@ class check:
              "You hide the past instead of the future: rows are queries, columns are keys."),
             (lambda n: attention.causal_mask(n), "Đây là mặt nạ Boolean. Mặt nạ cộng có 0 và −∞.",
              "This is the boolean mask. The additive one holds 0 and −∞."),
+            (lambda n: _additive_mask(n).nan_to_num(neginf=-1e9),
+             "Bạn dùng một số âm rất lớn. Hãy dùng −∞: chỉ e^(−∞) mới đúng bằng 0.",
+             "You used a very large negative number. Use −∞: only e^(−∞) is exactly 0."),
             (lambda n: _additive_mask(n) + 1,
              "Có 1 ở nơi cần 0. Softmax không nhận ra, nhưng điểm số thì khác.",
              "There is 1 where 0 belongs. The softmax would not notice, but the scores are changed."),
@@ -204,6 +207,12 @@ class check:
              "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
             (lambda s, d: (s / d**0.5).softmax(-1), "Thiếu mặt nạ: các token nhìn thấy tương lai.",
              "The mask is missing: tokens see the future."),
+            (lambda s, d: s / d**0.5, "Đây là điểm, chưa phải trọng số: thiếu mặt nạ và softmax.",
+             "These are scores, not weights: mask and softmax are missing."),
+            (lambda s, d: _masked(s / d**0.5), "Đây là điểm, chưa phải trọng số: thiếu softmax.",
+             "These are scores, not weights: the softmax is missing."),
+            (lambda s, d: _masked(s * d**0.5).softmax(-1), "Bạn nhân với √head_size, cần chia.",
+             "You multiplied by √head_size; divide."),
             (lambda s, d: _masked(s).softmax(-1), "Bạn quên chia cho √head_size.",
              "You forgot to divide by √head_size."),
             (lambda s, d: _masked(s / d).softmax(-1), "Bạn chia cho head_size, cần chia cho căn bậc hai của nó.",
@@ -227,6 +236,8 @@ class check:
              "You took every third column. GPT-2 puts all of Q first, then all of K, then all of V."),
             (lambda x: attention.split_qkv(x)[::-1], "Thứ tự bị đảo ngược: GPT-2 xếp Q, K, V.",
              "The order is reversed: GPT-2 has Q, K, V."),
+            (lambda x: tuple(attention.split_qkv(x)[i] for i in (1, 0, 2)), "Ba mảnh đúng, thứ tự chưa đúng: Q, K, V.",
+             "The three pieces are right, the order is not: Q, K, V."),
         ],
     )  # fmt: skip
 
@@ -236,9 +247,9 @@ class check:
         result="[head, T, head_size]",
         mistakes=[
             (lambda x, n: x.reshape(n, x.shape[0], x.shape[1] // n),
-             "Đúng kích thước nhưng trộn lẫn các token: .view(head, T, ...) cắt theo thứ tự bộ nhớ. "
+             "Đúng kích thước nhưng trộn lẫn các token: reshape hay view thành (head, T, ...) cắt theo thứ tự bộ nhớ. "
              "Cắt chiều cuối trước, rồi mới đổi chỗ hai chiều.",
-             "The right shape, but tokens are mixed up: .view(head, T, ...) cuts in memory order. "
+             "The right shape, but tokens are mixed up: reshape or view to (head, T, ...) cuts in memory order. "
              "Cut the last dimension first, then swap two dimensions."),
             (lambda x, n: x.reshape(x.shape[0], x.shape[1] // n, n).permute(2, 0, 1),
              "Bạn lấy xen kẽ từng cột. Mỗi đầu là một đoạn cột liền nhau.",
@@ -254,6 +265,9 @@ class check:
             (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
              "Trung bình có tính cả tương lai. Ở hàng i (đếm từ 0), mô hình chỉ dùng i + 1 khóa.",
              "Your mean includes the future. In row i (counted from 0) the model uses only i + 1 keys."),
+            (lambda s: (s - (s * attention.causal_mask(s.shape[-1])).mean(-1, keepdim=True))
+             * attention.causal_mask(s.shape[-1]),
+             "Bạn chia cho T. Hàng i chỉ có i + 1 khóa.", "You divided by T. Row i has only i + 1 keys."),
             (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
              "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
              "You averaged over queries (columns). The mean of each row is needed, dim=-1."),
@@ -276,6 +290,15 @@ class check:
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v),
              "Diện tích dưới đường cong là n, không phải 1: hãy chia cho số giá trị, `len(values)`.",
              "The area under the curve is n, not 1: divide by the number of values, `len(values)`."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v) / len(x),
+             "Bạn chia cho len(x). Hãy chia cho số giá trị, len(values).",
+             "You divided by len(x). Divide by the number of values, len(values)."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * np.sqrt(2 * np.pi), "φ còn thiếu 1/√(2π).",
+             "φ lacks its 1/√(2π)."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) / np.sqrt(2 * np.pi), "Cần √(2π), không phải 2π.",
+             "It takes √(2π), not 2π."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h / np.sqrt(2)) / np.sqrt(2), "Thiếu ½ trong số mũ: e^(−z²/2).",
+             "The ½ in the exponent is missing: e^(−z²/2)."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h,
              "Bạn quên chia cho độ rộng nhân h: diện tích phải bằng 1.",
              "You forgot to divide by the bandwidth h: the area must be 1."),

@@ -40,7 +40,9 @@ def use_style():
     """Draw from now on in the course's style: large type, light background, figures of 110 dpi."""
     sns.set_theme("notebook", "ticks", font_scale=1.05)
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "axes.titlesize": 13})
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams.update(
+        {"patch.force_edgecolor": False, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    )
 
 
 def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
@@ -122,8 +124,9 @@ def score_densities(trained, untrained, entries="causal"):
 def layer_ridges(records, ax=None):
     """Density of the raw scores by layer, key 0 apart from all other keys. Returns the Axes.
 
-    `records`: one record, or several of one model, whose scores are pooled. Each curve is drawn to
-    its own height: compare where they lie, not how high they are.
+    `records`: one record, or several of one model, whose scores are pooled. A curve is the mean of
+    the densities of the layer's heads, each with its own bandwidth (Scott's rule), drawn from the
+    lowest to the highest score and to its own height: compare where they lie, not how high.
     """
     records = [records] if isinstance(records, AttentionRecord) else list(records)
     shapes = {record.raw_scores.shape[:2] for record in records}
@@ -133,15 +136,15 @@ def layer_ridges(records, ax=None):
     ax = ax or plt.subplots(figsize=(7.5, 1.4 + 0.5 * n_layers), layout="constrained")[1]
     for layer in range(n_layers):
         for entries, colour in (("without_key_0", OTHER_KEYS), ("key_0", KEY_0)):
-            x, y, _ = density(_pooled(records, layer, entries))
+            x, y = _mean_density(_pooled(records, layer, entries))
             height = layer - 0.85 * y / y.max()
             ax.fill_between(x, layer, height, color=colour, alpha=0.25, linewidth=0)
             ax.plot(x, height, color=colour, linewidth=1.6, label=_key_label(entries) if layer == 0 else None)
     ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
-    reach = np.abs(
-        np.quantile(np.concatenate([_pooled(records, i, "causal") for i in range(n_layers)]), [0.002, 0.998])
-    )
-    ax.set(xlim=(-1.15 * reach.max(), 1.15 * reach.max()), ylim=(n_layers - 0.7, -1), yticks=range(n_layers))
+    everything = np.concatenate([_pooled(records, layer, "causal").ravel() for layer in range(n_layers)])
+    low, high = np.quantile(everything, [0.001, 0.999])
+    margin = 0.05 * (high - low)
+    ax.set(xlim=(low - margin, high + margin), ylim=(n_layers - 0.7, -1), yticks=range(n_layers))
     ax.set(xlabel=say("điểm thô q·k", "raw score q·k"), ylabel=say("tầng", "layer"))
     ax.set_title(say("Điểm của các khóa nằm ở đâu?", "Where do the keys' scores lie?"), pad=32)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
@@ -181,8 +184,15 @@ def _key_label(entries):
 
 
 def _pooled(records, layer, entries):
+    """The chosen scores of a layer in all records: [head, n]."""
     parts = [record.raw_scores[layer][:, select_entries(record.n_tokens, entries)] for record in records]
-    return np.concatenate([part.numpy().ravel() for part in parts])
+    return np.concatenate([part.numpy() for part in parts], axis=1)
+
+
+def _mean_density(scores):
+    """(x, y) of the mean of the heads' densities: heads differ too much to share a bandwidth."""
+    x = np.linspace(scores.min(), scores.max(), 800)
+    return x, np.mean([np.interp(x, *density(head)[:2]) for head in scores], axis=0)
 
 
 def _reach(matrices):

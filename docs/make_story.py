@@ -32,7 +32,7 @@ def read_records(folder):
 def draw(records):
     tables = pd.concat([aero.shift_table(record) for record in records])
     table = tables.groupby(["layer", "head"], as_index=False).mean()
-    fig = plt.figure(figsize=(16, 7), layout="constrained")
+    fig = plt.figure(figsize=(16.5, 7), layout="constrained")
     ridges, heads, sign, spread = fig.subplot_mosaic("ABC;ABD", width_ratios=(1.2, 1.2, 0.9)).values()
     aero.plots.layer_ridges(records, ax=ridges)
     aero.plots.layer_head_map(table, "share_below_zero", ax=heads)
@@ -41,8 +41,8 @@ def draw(records):
     ridges.set_title("Raw scores are shifted below 0 …", pad=32)
     heads.set_title("… in most heads; the last layer goes the other way")
     heads.collections[0].colorbar.set_label("share of scores below 0")
-    sign.set_title("More negative is not sparser: " + sign.get_title())
-    spread.set_title("More spread is: " + spread.get_title())
+    sign.set_title("More negative: not sparser, " + sign.get_title())
+    spread.set_title("More spread: sparser, " + spread.get_title())
     fig.supxlabel(SOURCE, fontsize=11, color="0.35")
     return fig
 

@@ -35,8 +35,8 @@ document.body.classList.remove('only-vi', 'only-en'); if (this.value) document.b
 
 
 def exporter():
-    """nbconvert's HTML, with the solutions taken out and Markdown tables, mathematics and figures in."""
-    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution",)}})
+    """nbconvert's HTML, without solutions and Colab badges, with Markdown tables, mathematics and figures in."""
+    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge")}})
     return HTMLExporter(config=config)
 
 
