@@ -222,11 +222,13 @@ def test_a_config_that_does_not_fit_the_tensors_is_refused(checkpoint, settings,
         aero.load(checkpoint)
 
 
-def test_gpt2s_own_stored_masks_are_no_surprise(checkpoint):
+def test_a_checkpoint_laid_out_as_the_hubs_gpt2_is_read_whole(checkpoint, mini):
+    """The hub's file names tensors without "transformer." and carries the causal masks as tensors."""
     tensors = load_file(checkpoint / "model.safetensors")
-    tensors["transformer.h.0.attn.bias"] = torch.ones(1, 1, 256, 256)
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    tensors |= {f"h.{layer}.attn.bias": torch.ones(1, 1, 256, 256).tril() for layer in range(6)}
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    assert aero.load(checkpoint).n_layers == 6
+    assert torch.equal(aero.load(checkpoint).record("the sea").raw_scores, mini.record("the sea").raw_scores)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,6 @@ def train(corpus, out, steps):
     tokenizer = train_tokenizer(books, out / "model")
     ids, held_out = encode(tokenizer, books), encode(tokenizer, held_out_books)
     print(f"{len(ids):,} training tokens, {len(held_out):,} held out", flush=True)
-    torch.save({"train": ids, "held_out": held_out}, out / "tokens.pt")
 
     model = new_model().train()
     optimizer = new_optimizer(model)
