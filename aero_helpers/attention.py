@@ -89,6 +89,15 @@ def attention_weights(raw_scores, head_size):
     return scaled.masked_fill(~past, -math.inf).softmax(dim=-1).to(raw_scores.dtype)
 
 
+def row_means(scores):
+    """The mean of each row's past (keys up to the query): [..., query, key] -> [..., query, 1].
+
+    This is the part of the scores that a softmax over keys cannot see.
+    """
+    past = causal_mask(scores.shape[-1], scores.device)
+    return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+
+
 def _shape(x):
     return list(x.shape)
 

@@ -7,7 +7,7 @@ as many. Only the causal part of a row (keys up to the query) counts as the row.
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask
+from aero_helpers.attention import causal_mask, row_means
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import shift_table
 
@@ -27,14 +27,14 @@ def clip_negative(scores, layer=None):
 
 def center_rows(scores, layer=None):
     """Subtract from each row its mean: the whole shift is gone, the distances stay."""
-    return scores - _row_means(scores)
+    return scores - row_means(scores)
 
 
 def scale_spread(factor):
     """Keep each row's mean and multiply the distances from it by `factor`."""
 
     def change(scores, layer=None):
-        mean = _row_means(scores)
+        mean = row_means(scores)
         return mean + factor * (scores - mean)
 
     return change
@@ -82,8 +82,3 @@ def intervention_table(lm, texts):
 def _weight_change(record, change):
     changed = AttentionRecord(record.tokens, change(record.raw_scores, None), record.head_size, record.model_name)
     return (changed.weights() - record.weights()).abs().max().item()
-
-
-def _row_means(scores):
-    past = causal_mask(scores.shape[-1], scores.device)
-    return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask
+from aero_helpers.attention import causal_mask, row_means
 from aero_helpers.recording import AttentionRecord
 
 ENTRIES = {
@@ -72,8 +72,7 @@ def _row_statistics(record):
     n_keys = past.sum(-1)
     weights = record.weights().double()
     scaled = record.raw_scores.double() / record.head_size**0.5
-    mean = (scaled * past).sum(-1) / n_keys
-    spread = (((scaled - mean[..., None]) ** 2 * past).sum(-1) / n_keys).sqrt()
+    spread = row_means((scaled - row_means(scaled)) ** 2)[..., 0].sqrt()
     entropy = -torch.xlogy(weights, weights).sum(-1) / n_keys.log()
     tiny = weights[..., past & (n_keys[:, None] > 2)] < 0.01
     return {

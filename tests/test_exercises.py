@@ -86,7 +86,7 @@ def test_any_answer_is_taken_with_grace(name, answer):
 
 @pytest.mark.parametrize("name", EXERCISES)
 def test_a_right_answer_in_another_dress(name):
-    """Complex numbers and text are no answer, whatever they hold; lists and low precision are taken."""
+    """Complex numbers and text are no answer, whatever they hold; lists and gradients are taken."""
     right = EXERCISES[name].right
 
     def dressed(change):

@@ -14,12 +14,11 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from aero_helpers.mini.train import BATCH, CONTEXT, HELD_OUT, SEED, encode, held_out_loss, read_corpus
-from aero_helpers.models import LanguageModel, read_folder
+from aero_helpers.models import MINI_FILES, LanguageModel, read_folder
 from aero_helpers.recording import AttentionRecord, capture
 from aero_helpers.shift import select_entries, shift_table
 
 HERE = Path(__file__).parent
-SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 HISTORY_WINDOWS = 8  # of CONTEXT tokens, evenly spaced over the held-out books
 # Bin edges of the history's histograms, in units of the raw score: even in arcsinh, 0 among them, for scores of
 # ±0.1 at the start of the training and ±500 at its end.
@@ -153,11 +152,13 @@ def card(lm, run, corpus, tokens, habits, columns):
 
 
 def write_package_files(run, texts, arrays):
-    for name in SHIPPED:
+    for name in MINI_FILES:
         shutil.copyfile(run / "model" / name, HERE / name)
     np.savez_compressed(HERE / "history.npz", **arrays)
     (HERE / "README.md").write_text(texts, encoding="utf-8")
-    sums = [f"{hashlib.sha256((HERE / name).read_bytes()).hexdigest()}  {name}" for name in (*SHIPPED, "history.npz")]
+    sums = [
+        f"{hashlib.sha256((HERE / name).read_bytes()).hexdigest()}  {name}" for name in (*MINI_FILES, "history.npz")
+    ]
     (HERE / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
 
 
