@@ -5,18 +5,38 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: attention → recording → models, shift, kde → interventions, plots, exercises.
+Rooms with one-way doors: attention → recording → models, shift, kde, links, uncertainty → interventions, plots →
+explorer, exercises.
 """
 
 from aero_helpers import plots
-from aero_helpers.attention import attention_weights, causal_mask, merge_heads, raw_scores, split_heads, split_qkv
+from aero_helpers.attention import (
+    attention_weights,
+    causal_mask,
+    merge_heads,
+    raw_scores,
+    score_terms,
+    split_heads,
+    split_qkv,
+)
 from aero_helpers.exercises import check
+from aero_helpers.explorer import training_film
 from aero_helpers.interventions import intervention_table
 from aero_helpers.kde import Density, density, gaussian_sum
 from aero_helpers.language import set_language
+from aero_helpers.links import link_shares, link_table, read_scenes
+from aero_helpers.mini import training_history
 from aero_helpers.models import LanguageModel, load
 from aero_helpers.recording import AttentionRecord
-from aero_helpers.shift import select_entries, shift_table
+from aero_helpers.shift import (
+    mean_over_texts,
+    own_and_other_keys,
+    select_entries,
+    shift_table,
+    shift_tables,
+    term_table,
+)
+from aero_helpers.uncertainty import interval, rank_correlation
 
 __all__ = [
     "AttentionRecord",
@@ -27,14 +47,26 @@ __all__ = [
     "check",
     "density",
     "gaussian_sum",
+    "interval",
     "intervention_table",
+    "link_shares",
+    "link_table",
     "load",
+    "mean_over_texts",
     "merge_heads",
+    "own_and_other_keys",
     "plots",
+    "rank_correlation",
     "raw_scores",
+    "read_scenes",
+    "score_terms",
     "select_entries",
     "set_language",
     "shift_table",
+    "shift_tables",
     "split_heads",
     "split_qkv",
+    "term_table",
+    "training_film",
+    "training_history",
 ]

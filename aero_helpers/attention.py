@@ -68,6 +68,32 @@ def raw_scores(q, k):
     return q @ k.transpose(-1, -2)
 
 
+def score_terms(q, k, b_q, b_k):
+    """The raw scores as four terms, by what the biases of GPT-2's queries and keys contribute.
+
+        (q + b_Q)·(k + b_K) = q·k + b_Q·k + q·b_K + b_Q·b_K
+
+    `q` and `k` are given whole, biases included, [..., head, T, head_size]; `b_q` and `b_k` are the
+    biases in them, [..., head, head_size]. Returns {"q·k", "b_Q·k", "q·b_K", "b_Q·b_K"}, each
+    [..., head, query, key]. The last two are the same for all keys of a row, so no softmax can see
+    them, and b_K never changes a weight (Namazifar et al. 2023, arXiv 2302.08626).
+
+    Raises what `raw_scores` raises, and ValueError where the biases do not fit q and k.
+    """
+    for name, bias, x in (("b_q", b_q, q), ("b_k", b_k, k)):
+        _require_tensor(name, bias, least_dims=1)
+        if bias.shape != x.shape[:-2] + x.shape[-1:]:
+            raise ValueError(f"{name}: expected {_shape(x[..., 0, :])}, one a head, got {_shape(bias)}")
+    constant_q, constant_k = b_q[..., None, :].expand_as(q), b_k[..., None, :].expand_as(k)
+    free_q, free_k = q - constant_q, k - constant_k
+    return {
+        "q·k": raw_scores(free_q, free_k),
+        "b_Q·k": raw_scores(constant_q, free_k),
+        "q·b_K": raw_scores(free_q, constant_k),
+        "b_Q·b_K": raw_scores(constant_q, constant_k),
+    }
+
+
 def attention_weights(raw_scores, head_size):
     """softmax(QKᵀ / √head_size) under the causal mask: [..., query, key] -> [..., query, key].
 

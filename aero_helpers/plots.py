@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
-from scipy.stats import spearmanr
 
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import select_entries
+from aero_helpers.uncertainty import rank_correlation
 
 KEY_0 = "#D55E00"
 OTHER_KEYS = "#0072B2"
@@ -22,6 +22,7 @@ TRAINED = "#009E73"
 UNTRAINED = "#7A7A7A"
 ROW_SPREAD = "#882255"
 LONGEST_LABEL = 16
+MOST_LABELS = 24
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
 SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
 
@@ -30,9 +31,21 @@ COLUMN_TITLES = {
     "median": ("trung vị của điểm thô q·k", "median raw score q·k"),
     "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
     "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
-    "row_spread": ("độ phân tán theo hàng (điểm đã chia √d)", "row spread (scores divided by √d)"),
+    "sink_gap": (
+        "khóa 0 hơn các khóa khác (điểm/√d)",
+        "key 0 above the other keys (scores/√d)",
+    ),
+    "row_spread": ("độ phân tán theo hàng (điểm/√d)", "row spread (scores/√d)"),
     "entropy": ("entropy (1 = chia đều)", "entropy (1 = uniform)"),
     "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),
+}
+
+SIGNED = ("median", "mean", "sink_gap")
+LINK_TITLES = {
+    "determiner–noun": ("hạn định từ – danh từ", "determiner–noun"),
+    "adjective–noun": ("tính từ – danh từ", "adjective–noun"),
+    "verb–object": ("động từ – tân ngữ", "verb–object"),
+    "pronoun–antecedent": ("đại từ – tiền ngữ", "pronoun–antecedent"),
 }
 
 
@@ -93,6 +106,9 @@ def layer_head_map(table, column="share_below_zero", ax=None):
     colours = {"cmap": SEQUENTIAL}
     if column == "share_below_zero":
         colours = {"cmap": DIVERGING, "vmin": 0, "vmax": 1, "center": 0.5}
+    elif column in SIGNED:
+        reach = grid.abs().max().max()
+        colours = {"cmap": DIVERGING.reversed(), "vmin": -reach, "vmax": reach}
     sns.heatmap(grid, ax=ax, linewidths=0.5, **colours)
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     ax.set_title(say(*COLUMN_TITLES[column], between="\n"))
@@ -154,13 +170,15 @@ def layer_ridges(records, ax=None):
 def against_entropy(table, column, ax=None):
     """A column of `shift_table` against entropy, one dot a head. Returns the Axes.
 
-    ρ is Spearman's rank correlation over the heads.
+    ρ is Spearman's rank correlation over the heads. The heads farthest from the middle are labelled
+    "layer.head": all of them where there are few, and no more than MOST_LABELS.
     """
     _require_one_of("column", column, COLUMN_TITLES)
     ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
-    rho = spearmanr(table[column], table["entropy"]).statistic
+    rho = rank_correlation(table, column, "entropy")
     colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
     ax.scatter(table[column], table["entropy"], color=colour, s=34, alpha=0.8, linewidth=0)
+    _label_heads(ax, table, column, "entropy")
     ax.set(xlabel=say(*COLUMN_TITLES[column], between="\n"), ylim=(-0.03, 1.03))
     ax.set_ylabel(say(*COLUMN_TITLES["entropy"], between="\n"))
     ax.set_title(f"ρ = {rho:+.2f}".replace("-", "−"))
@@ -168,13 +186,118 @@ def against_entropy(table, column, ax=None):
 
 
 def what_goes_with_sparsity(table):
-    """Two answers to "what makes attention sparse": the sign of the scores, their spread. Returns the Figure."""
-    fig, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained", sharey=True)
-    for ax, column in zip(axes, ("share_below_zero", "row_spread")):
+    """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
+    fig, axes = plt.subplots(1, 3, figsize=(13, 4.8), layout="constrained", sharey=True)
+    for ax, column in zip(axes, ("share_below_zero", "row_spread", "sink_gap")):
         against_entropy(table, column, ax)
         ax.label_outer()
     fig.suptitle(say("Tính thưa của chú ý gắn với điều gì?", "What goes with sparse attention?"))
     return fig
+
+
+FILM_STEPS = (0, 10, 32, 100, 316, 1000, 3162, 6000)
+RIDGE_REACH = (-3, 3)
+
+
+def training_stills(history):
+    """The raw scores of each layer while mini learns, one ridge a step: the film as one still. Returns the Figure.
+
+    `history`: `aero.training_history()`. Scores grow a hundredfold, so each ridge is drawn in units
+    of its own size (see `_score_ridge`), and the share below 0 stands beside it.
+    """
+    steps = [np.abs(history["step"] - step).argmin() for step in FILM_STEPS]
+    n_layers = history["histogram"].shape[1]
+    fig, axes = plt.subplots(2, -(-n_layers // 2), figsize=(10.5, 7), layout="constrained", sharex=True, sharey=True)
+    for layer, ax in enumerate(axes.flat):
+        for row, step in enumerate(steps):
+            _score_ridge(ax, history, step, layer, row)
+        ax.set_yticks(range(len(steps)), [f"{history['step'][step]:,}" for step in steps])
+        ax.set_title(say(f"tầng {layer}", f"layer {layer}"), fontsize=12)
+    _finish_ridges(fig, axes, len(steps))
+    fig.supylabel(say("bước huấn luyện", "training step"), fontsize=12)
+    title = "Độ lệch xuất hiện lúc nào? (%: tỉ lệ dưới 0)", "When does the shift appear? (%: share below 0)"
+    fig.suptitle(say(*title, between="\n"))
+    return fig
+
+
+def training_frame(history, step):
+    """One frame of that film: the raw scores of all layers at one step of `history["step"]`. Returns the Figure."""
+    _require_one_of("step", int(step), [int(known) for known in history["step"]])
+    index = int(np.flatnonzero(history["step"] == step)[0])
+    n_layers = history["histogram"].shape[1]
+    fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    for layer in range(n_layers):
+        _score_ridge(ax, history, index, layer, layer)
+    ax.set(yticks=range(n_layers), ylabel=say("tầng", "layer"))
+    _finish_ridges(fig, np.array([[ax]]), n_layers)
+    loss = history["held_out_loss"][index]
+    ax.set_title(say(f"bước {step:,}, mất mát {loss:.2f}", f"step {step:,}, loss {loss:.2f}"))
+    return fig
+
+
+def link_scatter(shares):
+    """Attention on grammatical links against what distance alone gives, one dot a head. Returns the Figure.
+
+    `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
+    farthest above it are labelled "layer.head".
+    """
+    fig, axes = plt.subplots(1, len(LINK_TITLES), figsize=(14, 4.4), layout="constrained", sharey=True)
+    for ax, (kind, title) in zip(axes, LINK_TITLES.items()):
+        heads = shares[shares["kind"] == kind]
+        ax.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1.2)
+        ax.scatter(heads["expected_share"], heads["share"], color=OTHER_KEYS, s=30, alpha=0.7, linewidth=0)
+        above = heads.assign(above=heads["share"] - heads["expected_share"]).nlargest(3, "above")
+        for row, offset in zip(above[above["above"] > 0.05].itertuples(), ((6, 4), (-28, 4), (6, -12))):
+            place = row.expected_share, row.share
+            ax.annotate(f"{row.layer}.{row.head}", place, offset, textcoords="offset points", fontsize=11)
+        ax.set(xlim=(-0.1, 1.03), ylim=(-0.03, 1.03))
+        ax.set_title(say(*title, between="\n"), fontsize=12)
+    axes[0].set_ylabel(say("phần trọng số trên liên kết", "share of weight on the links", between="\n"))
+    fig.supxlabel(say("phần mà riêng khoảng cách cho", "share that distance alone gives"), fontsize=12)
+    fig.suptitle(say("Đầu nào nhìn theo ngữ pháp?", "Which heads look at grammar?"))
+    return fig
+
+
+def _score_ridge(ax, history, step, layer, row):
+    """A layer's raw scores at one step, drawn upwards from the height `row`, the share below 0 beside it.
+
+    A head's scores are divided by their own root mean square; the ridge is the mean of the heads.
+    """
+    edges, bins = history["edges"], np.linspace(*RIDGE_REACH, 61)
+    ridge = np.zeros(len(bins) - 1)
+    for counts in history["histogram"][step, layer]:
+        size = np.sqrt(np.average(((edges[1:] + edges[:-1]) / 2) ** 2, weights=counts))
+        below = np.concatenate([[0], counts.cumsum()]) / counts.sum()  # the share of scores below each edge
+        ridge += np.diff(np.interp(bins * size, edges, below))
+    trained = np.log1p(history["step"][step]) / np.log1p(history["step"][-1])
+    colour = sns.blend_palette([UNTRAINED, TRAINED], as_cmap=True)(trained)
+    height = row - 0.9 * ridge / ridge.max()
+    ax.fill_between(bins[1:], row, height, step="pre", color=colour, alpha=0.5, linewidth=0)
+    ax.plot(bins[1:], height, drawstyle="steps-pre", color=colour, linewidth=1.3)
+    share = history["share_below_zero"][step, layer].mean()
+    ax.text(RIDGE_REACH[1], row - 0.12, f"{share:.0%}", ha="right", fontsize=10, color="0.25")
+
+
+def _finish_ridges(fig, axes, n_rows):
+    for ax in axes.flat:
+        ax.set(xlim=RIDGE_REACH, ylim=(n_rows - 0.8, -1.1))
+        ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
+    x = "điểm thô q·k, đơn vị: căn trung bình bình phương của đầu", "raw score q·k, unit: the head's root mean square"
+    fig.supxlabel(say(*x, between="\n"), fontsize=12)
+
+
+def _label_heads(ax, table, x, y):
+    """Write "layer.head" beside the dots farthest from the middle, where there is room for it."""
+    places = (table[[x, y]] - table[[x, y]].min()) / np.ptp(table[[x, y]].to_numpy(), axis=0)
+    farthest = ((places - places.median()) ** 2).sum(axis=1).nlargest(len(table)).index
+    labelled = []
+    for i in farthest:
+        apart = [abs(places.loc[i] - places.loc[j]) for j in labelled]
+        if len(labelled) < MOST_LABELS and all(dx > 0.12 or dy > 0.06 for dx, dy in map(tuple, apart)):
+            labelled.append(i)
+    for row in table.loc[labelled].itertuples():
+        place = getattr(row, x), getattr(row, y)
+        ax.annotate(f"{row.layer}.{row.head}", place, (4, 3), textcoords="offset points", fontsize=9, color="0.3")
 
 
 def _key_label(entries):

@@ -224,9 +224,35 @@ def capture(model, token_ids, change=None):
 
     with attention_function(model, attend(keep, change)):
         model(input_ids=token_ids[None].to(model.device), use_cache=False)
+    return _stacked(model, by_layer), head_size
+
+
+@torch.no_grad()
+def queries_and_keys(model, token_ids):
+    """Run `model` on one text, token_ids [T], and return the queries and keys that it multiplies.
+
+    Both float32, after any rotation of positions: queries [layer, head, T, head_size], keys
+    [layer, key head, T, head_size]. GPT-2 has as many key heads as heads. In grouped-query
+    attention there are fewer, and head h uses key head h // (heads / key heads).
+
+    Raises ValueError for a model that does not use transformers' attention interface.
+    """
+    queries, keys = {}, {}
+
+    def look(module, query, key, *args, **kwargs):
+        queries[module.layer_idx] = query[0].float().cpu()
+        keys[module.layer_idx] = key[0].float().cpu()
+        return sdpa_attention_forward(module, query, key, *args, **kwargs)
+
+    with attention_function(model, look):
+        model(input_ids=token_ids[None].to(model.device), use_cache=False)
+    return _stacked(model, queries), _stacked(model, keys)
+
+
+def _stacked(model, by_layer):
     if not by_layer:
         raise ValueError(f"{type(model).__name__} does not use transformers' attention interface")
-    return torch.stack([by_layer[layer] for layer in sorted(by_layer)]), head_size
+    return torch.stack([by_layer[layer] for layer in sorted(by_layer)])
 
 
 def head_size_of(config):

@@ -10,6 +10,7 @@ from aero_helpers.recording import AttentionRecord
 ENTRIES = {
     "causal": "every query with its past and itself",
     "without_key_0": "the same, key 0 left out",
+    "without_diagonal": "every query with its past, itself left out",
     "key_0": "key 0 alone, queries 1, 2, …",
     "last_query": "the last query alone, key 0 and itself left out",
     "future": "the entries above the diagonal, which the mask removes",
@@ -30,6 +31,7 @@ def select_entries(n_tokens, entries="causal"):
     return {
         "causal": past,
         "without_key_0": past & (key > 0),
+        "without_diagonal": past & (key < query),
         "key_0": past & (key == 0) & (query > 0),
         "last_query": past & (query == n_tokens - 1) & (key > 0) & (key < query),
         "future": ~past,
@@ -43,6 +45,8 @@ def shift_table(record, entries="causal"):
         n_scores, share_below_zero, median, mean.
     Of all rows, whatever `entries` says:
         sink_weight        mean attention weight on key 0, queries 1, 2, …
+        sink_gap           scaled score of key 0 minus the mean of the row's other keys, mean over
+                           queries 2, 3, …: how far the sink stands out, as the softmax sees it
         row_spread         standard deviation of the scaled scores within a row's past, mean over
                            queries 2, 3, … (a row of one or two keys has hardly a spread)
         entropy            −Σ w ln w / ln(number of keys), mean over queries 2, 3, …: 1 is uniform
@@ -67,6 +71,84 @@ def shift_table(record, entries="causal"):
     return pd.DataFrame({"layer": layers, "head": heads} | {name: x.ravel() for name, x in columns.items()})
 
 
+def shift_tables(records, entries="causal"):
+    """`shift_table` of several records, one row a (text, layer, head); text counts from 0."""
+    tables = [shift_table(record, entries) for record in records]
+    if not tables:
+        raise ValueError("records: expected at least one AttentionRecord, got none")
+    return pd.concat(tables, keys=range(len(tables)), names=["text", None]).reset_index("text").reset_index(drop=True)
+
+
+def mean_over_texts(tables):
+    """What `shift_tables` gives, averaged over the texts: one row a (layer, head)."""
+    return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
+
+
+def own_and_other_keys(queries, keys):
+    """Each head's queries with the keys of its own head, and with those of the layer's other heads.
+
+    A null model inside the trained network: the same queries, the same kind of keys, but pairs that
+    were never trained to meet. `queries` [layer, head, T, head_size] and `keys` [layer, key head, T,
+    head_size] as `lm.queries_and_keys` returns them; where heads share a key head (grouped-query
+    attention), the other key heads are the others. Causal entries.
+
+    Returns a pandas table, one row a (layer, head): share_below_zero and median of raw scores with
+    its own keys; other_share_below_zero and other_median with all others, pooled.
+
+    Raises ValueError where there is only one key head, or queries and keys do not fit.
+    """
+    n_layers, n_heads, n_tokens, _ = queries.shape
+    n_key_heads = keys.shape[1]
+    if n_key_heads < 2 or n_heads % n_key_heads:
+        raise ValueError(f"keys: expected 2 or more key heads that divide {n_heads} heads, got {n_key_heads}")
+    past, rows = select_entries(n_tokens), []
+    for layer in range(n_layers):
+        for head in range(n_heads):
+            scores = queries[layer, head] @ keys[layer].transpose(-1, -2)  # [key head, query, key]
+            own_key_head = head // (n_heads // n_key_heads)
+            is_other = torch.arange(n_key_heads) != own_key_head
+            own, other = scores[own_key_head][past].double(), scores[is_other][:, past].double()
+            rows.append((layer, head, *_share_and_median(own), *_share_and_median(other)))
+    columns = ["layer", "head", "share_below_zero", "median", "other_share_below_zero", "other_median"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def term_table(terms):
+    """How large each of `score_terms` is: a pandas table, one row a (term, layer, head).
+
+    `terms`: {name: raw scores [layer, head, query, key]}. Over the causal entries, in the unit of
+    raw scores:
+        mean       what the term adds to the shift: the means of all terms add up to the scores' mean
+        visible    root mean square of what differs within a row, all that a softmax can see
+        key_0_gap  the term at key 0 minus its mean over the row's other keys, mean over queries
+                   1, 2, …: what it adds to the sink
+    """
+    rows = []
+    for name, scores in terms.items():
+        past = causal_mask(scores.shape[-1], scores.device)
+        within = ((scores - row_means(scores)) * past).double()
+        numbers = {
+            "mean": scores[..., past].double().mean(-1),
+            "visible": (within**2).sum((-2, -1)).div(past.sum()).sqrt(),
+            "key_0_gap": _gap_to_key_0(scores.double())[..., 1:].mean(-1),
+        }
+        layers, heads = np.indices(scores.shape[:2]).reshape(2, -1)
+        columns = {column: x.numpy().ravel() for column, x in numbers.items()}
+        rows.append(pd.DataFrame({"term": name, "layer": layers, "head": heads} | columns))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _gap_to_key_0(scores):
+    """Key 0's score minus the mean of the row's other past keys: [..., query], NaN for query 0."""
+    past = causal_mask(scores.shape[-1], scores.device)
+    n_others = torch.arange(scores.shape[-1], device=scores.device)
+    return scores[..., 0] - (scores * past)[..., 1:].sum(-1) / n_others
+
+
+def _share_and_median(scores):
+    return (scores < 0).double().mean().item(), float(np.median(scores.numpy()))
+
+
 def _row_statistics(record):
     past = causal_mask(record.n_tokens)
     n_keys = past.sum(-1)
@@ -77,6 +159,7 @@ def _row_statistics(record):
     tiny = weights[..., past & (n_keys[:, None] > 2)] < 0.01
     return {
         "sink_weight": weights[..., 1:, 0].mean(-1).numpy(),
+        "sink_gap": _gap_to_key_0(scaled)[..., 2:].mean(-1).numpy(),
         "row_spread": spread[..., 2:].mean(-1).numpy(),
         "entropy": entropy[..., 2:].mean(-1).numpy(),
         "share_tiny_weights": tiny.double().mean(-1).numpy(),
