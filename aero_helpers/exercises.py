@@ -169,6 +169,10 @@ def _key_bias_part(q, b_k):
     return torch.einsum("hqd,hd->hq", q, b_k)[..., None].expand(-1, -1, q.shape[1])
 
 
+def _split_gpt_neox(fused, n_heads):
+    return attention.split_heads(fused, n_heads).chunk(3, dim=-1)
+
+
 class check:
     """One checker for each exercise: `check.split_heads(my_function)`."""
 
@@ -291,6 +295,22 @@ class check:
             (lambda q, b_k: _key_bias_part(q, b_k) * attention.causal_mask(q.shape[1]),
              "Điểm thô chưa có mặt nạ: tương lai cũng có điểm.",
              "Raw scores are not masked: the future has scores too."),
+        ],
+    )  # fmt: skip
+
+    split_gpt_neox = Exercise(
+        inputs=[(_random(5, 24), 2), (_random(3, 36), 3)],
+        right=_split_gpt_neox,
+        result="(q, k, v), [head, T, head_size] × 3",
+        mistakes=[
+            (lambda x, n: tuple(attention.split_heads(part, n) for part in attention.split_qkv(x)),
+             "Đây là cách xếp của GPT-2 (trọn Q, trọn K, trọn V). GPT-NeoX xếp q, k, v theo từng đầu.",
+             "This is GPT-2's layout (all Q, all K, all V). GPT-NeoX has q, k, v head by head."),
+            (lambda x, n: _split_gpt_neox(x, n)[::-1], "Thứ tự bị đảo ngược: trong mỗi đầu là q, k, v.",
+             "The order is reversed: within a head it is q, k, v."),
+            (lambda x, n: tuple(part.transpose(0, 1) for part in _split_gpt_neox(x, n)),
+             "Các con số đúng, nhưng là [T, đầu, head_size]: hãy đổi chỗ hai chiều đầu.",
+             "The numbers are right, but as [T, head, head_size]: swap the first two dimensions."),
         ],
     )  # fmt: skip
 

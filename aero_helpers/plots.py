@@ -22,7 +22,7 @@ TRAINED = "#009E73"
 UNTRAINED = "#7A7A7A"
 ROW_SPREAD = "#882255"
 LONGEST_LABEL = 16
-MOST_LABELS = 24
+MOST_LABELS = 16
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
 SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
 
@@ -187,7 +187,7 @@ def against_entropy(table, column, ax=None):
 
 def what_goes_with_sparsity(table):
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
-    fig, axes = plt.subplots(1, 3, figsize=(13, 4.8), layout="constrained", sharey=True)
+    fig, axes = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained", sharey=True)
     for ax, column in zip(axes, ("share_below_zero", "row_spread", "sink_gap")):
         against_entropy(table, column, ax)
         ax.label_outer()
@@ -207,7 +207,7 @@ def training_stills(history):
     """
     steps = [np.abs(history["step"] - step).argmin() for step in FILM_STEPS]
     n_layers = history["histogram"].shape[1]
-    fig, axes = plt.subplots(2, -(-n_layers // 2), figsize=(10.5, 7), layout="constrained", sharex=True, sharey=True)
+    fig, axes = plt.subplots(2, -(-n_layers // 2), figsize=(9.5, 6.4), layout="constrained", sharex=True, sharey=True)
     for layer, ax in enumerate(axes.flat):
         for row, step in enumerate(steps):
             _score_ridge(ax, history, step, layer, row)
@@ -241,7 +241,7 @@ def link_scatter(shares):
     `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
     farthest above it are labelled "layer.head".
     """
-    fig, axes = plt.subplots(1, len(LINK_TITLES), figsize=(14, 4.4), layout="constrained", sharey=True)
+    fig, axes = plt.subplots(1, len(LINK_TITLES), figsize=(11.5, 4), layout="constrained", sharey=True)
     for ax, (kind, title) in zip(axes, LINK_TITLES.items()):
         heads = shares[shares["kind"] == kind]
         ax.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1.2)

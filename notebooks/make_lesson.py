@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+from make_editions import drop_widgets
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
@@ -35,8 +36,8 @@ document.body.classList.remove('only-vi', 'only-en'); if (this.value) document.b
 
 
 def exporter():
-    """nbconvert's HTML, without solutions and Colab badges, with Markdown tables, mathematics and figures in."""
-    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge")}})
+    """nbconvert's HTML, without solutions, Colab badges and widgets, with tables, mathematics and figures in."""
+    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge", "widget")}})
     return HTMLExporter(config=config)
 
 
@@ -51,6 +52,7 @@ def run_and_export(path):
     notebook = nbformat.read(path, as_version=4)
     where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
     NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
+    drop_widgets(notebook)
     page, _ = exporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = page.replace(".ipynb", ".html").replace("</head>", SWITCH, 1)
     (PAGES / f"{path.stem}.html").write_text(page, encoding="utf-8")
