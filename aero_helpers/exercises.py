@@ -80,9 +80,14 @@ class Exercise:
         expected = self.right(*deepcopy(arguments))
         if isinstance(expected, tuple) and isinstance(got, list):
             got = tuple(got)
+        if _same(got, expected):
+            return None
+        for mistake, vi, en in self.mistakes:
+            if _same(got, mistake(*deepcopy(arguments))):
+                return _wrong(vi, en)
         if _form(got) is None or _form(got) != _form(expected):
             return self._complaint_about_form(got, expected)
-        return None if _same(got, expected) else self._complaint_about_numbers(got, arguments)
+        return self._complaint_about_numbers(got)
 
     def _complaint_about_form(self, got, expected):
         want, have = _form(expected), _form(got)
@@ -94,10 +99,7 @@ class Exercise:
             f"The shape is off: expected {self.result}, here {want}, got {have}.",
         )
 
-    def _complaint_about_numbers(self, got, arguments):
-        for mistake, vi, en in self.mistakes:
-            if _same(got, mistake(*deepcopy(arguments))):
-                return _wrong(vi, en)
+    def _complaint_about_numbers(self, got):
         if any(np.isnan(part).any() for part in _parts(got)):
             return _wrong(
                 "Kết quả có NaN: do 0/0, do 0 · ∞, hay do một hàng toàn −∞ trước softmax?",

@@ -354,4 +354,4 @@ def _label(token):
 
 def _require_one_of(name, value, allowed):
     if value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")

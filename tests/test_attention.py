@@ -104,3 +104,28 @@ def test_raw_scores_are_dot_products():
 def test_bad_input_is_named(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_four_terms_add_up_and_those_with_the_key_bias_are_constant_in_a_row():
+    generator = torch.Generator().manual_seed(3)
+    q, k = (torch.randn(2, 3, 5, 8, generator=generator) * 4 for _ in range(2))
+    b_q, b_k = (torch.randn(2, 3, 8, generator=generator) for _ in range(2))
+    terms = aero.score_terms(q, k, b_q, b_k)
+    assert list(terms) == ["q·k", "b_Q·k", "q·b_K", "b_Q·b_K"]
+    assert (sum(terms.values()) - aero.raw_scores(q, k)).abs().max() < 1e-4
+    for query in range(5):
+        for key in range(5):
+            free_q, free_k = q[1, 2, query] - b_q[1, 2], k[1, 2, key] - b_k[1, 2]
+            by_hand = (free_q @ free_k, b_q[1, 2] @ free_k, free_q @ b_k[1, 2], b_q[1, 2] @ b_k[1, 2])
+            found = [term[1, 2, query, key].item() for term in terms.values()]
+            assert found == pytest.approx([x.item() for x in by_hand], abs=1e-4)
+    for name in ("q·b_K", "b_Q·b_K"):
+        assert torch.equal(terms[name], terms[name][..., :1].expand_as(terms[name]))
+
+
+def test_biases_that_do_not_fit_are_named():
+    q = torch.ones(2, 5, 8)
+    with pytest.raises(ValueError, match=r"b_k: expected \[2, 8\], one a head, got \[8\]"):
+        aero.score_terms(q, q, torch.ones(2, 8), torch.ones(8))
+    with pytest.raises(TypeError, match=r"b_q: expected a torch.Tensor, got list"):
+        aero.score_terms(q, q, [1.0], torch.ones(2, 8))

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from conftest import TEXT
@@ -28,6 +30,23 @@ def test_what_is_constant_in_a_row_is_invisible(name, change, request):
     assert (after.weights() - before.weights()).abs().max() < 1e-5
     assert (logits(lm, INVISIBLE[change]) - logits(lm)).abs().max() < 1e-3
     assert (after.raw_scores - before.raw_scores).abs().max() > 1
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size"])
+def test_without_b_k_nothing_changes_and_without_b_q_much_does(name, request):
+    lm = request.getfixturevalue(name)
+    width = lm.model.config.hidden_size
+    moved = {}
+    for bias, part in (("b_K", slice(width, 2 * width)), ("b_Q", slice(0, width))):
+        other = aero.LanguageModel("without a bias", deepcopy(lm.model), lm.tokenizer)
+        with torch.no_grad():
+            for block in other.model.transformer.h:
+                assert block.attn.c_attn.bias[part].abs().max() > 0
+                block.attn.c_attn.bias[part] = 0
+        weights = (other.record(TEXT).weights() - lm.record(TEXT).weights()).abs().max()
+        moved[bias] = weights, (logits(other) - logits(lm)).abs().max()
+    assert moved["b_K"][0] < 1e-5 and moved["b_K"][1] < 1e-3
+    assert moved["b_Q"][0] > 1e-2 and moved["b_Q"][1] > 0.1
 
 
 @pytest.mark.parametrize("name", ["mini", "full_size"])

@@ -98,9 +98,35 @@ def test_ridges_have_two_curves_a_layer_that_stay_in_their_row(record):
 def test_sparsity_plot_names_its_correlations(record):
     table = aero.shift_table(record)
     figure = plots.what_goes_with_sparsity(table)
-    expected = [table[column].corr(table.entropy, method="spearman") for column in ("share_below_zero", "row_spread")]
+    columns = ("share_below_zero", "row_spread", "sink_gap")
+    expected = [table[column].corr(table.entropy, method="spearman") for column in columns]
     assert [ax.get_title() for ax in figure.axes] == [f"ρ = {rho:+.2f}".replace("-", "−") for rho in expected]
     assert np.allclose(figure.axes[1].collections[0].get_offsets(), table[["row_spread", "entropy"]])
+    for label in figure.axes[1].texts:
+        layer, head = map(int, label.get_text().split("."))
+        assert np.allclose(label.xy, table.query(f"layer == {layer} and head == {head}")[["row_spread", "entropy"]])
+    assert 5 < len(figure.axes[1].texts) <= plots.MOST_LABELS
+    draw(figure)
+
+
+def test_medians_are_blue_below_zero_and_red_above(record):
+    table = aero.shift_table(record)
+    mesh = plots.layer_head_map(table, "median").collections[0]
+    assert mesh.norm.vmin == -mesh.norm.vmax == -table["median"].abs().max()
+    low, high = mesh.cmap(0.0), mesh.cmap(1.0)
+    assert low[2] > low[0] and high[0] > high[2]
+
+
+def test_link_scatter_shows_each_head_once_and_names_the_best(mini):
+    scenes = aero.read_scenes()[:4]
+    shares = aero.link_shares(aero.link_table([mini.record(scene.text) for scene in scenes], scenes))
+    figure = plots.link_scatter(shares)
+    kinds = ["determiner–noun", "adjective–noun", "verb–object", "pronoun–antecedent"]
+    assert [ax.get_title().split("\n")[1] for ax in figure.axes] == kinds
+    for ax, kind in zip(figure.axes, kinds):
+        expected = shares[shares.kind == kind][["expected_share", "share"]]
+        assert np.allclose(ax.collections[0].get_offsets(), expected)
+    assert figure.axes[0].texts[0].get_text() == "3.3"
     draw(figure)
 
 

@@ -52,6 +52,7 @@ def test_weights_are_reproduced_for_all_432_heads(recorded):
     [
         ("causal", 0.683, -9.4),
         ("without_key_0", 0.833, -14.9),
+        ("without_diagonal", 0.674, None),
         ("key_0", 0.333, 8.1),
         ("last_query", 0.862, -16.0),
         ("future", 0.721, None),
@@ -85,10 +86,38 @@ def test_the_sink_by_layer(table):
         ("share_below_zero", "entropy", 0.50),
         ("row_spread", "entropy", -0.92),
         ("row_spread", "share_tiny_weights", 0.95),
+        ("sink_gap", "entropy", -0.86),
     ],
 )
 def test_sparsity_goes_with_the_spread_and_not_with_the_sign(table, column, against, rho):
     assert spearmanr(table[column], table[against]).statistic == pytest.approx(rho, abs=0.01)
+
+
+def test_at_like_spread_the_sign_says_next_to_nothing(table):
+    def partial(heads):
+        return aero.rank_correlation(heads, "share_below_zero", "entropy", given="row_spread")
+
+    assert partial(table) == pytest.approx(0.16, abs=0.01)
+    low, high = aero.interval(table, partial, by="layer")
+    assert low == pytest.approx(0, abs=0.03) and high == pytest.approx(0.45, abs=0.03)
+
+
+def test_intervals_over_layers_that_notebook_04_quotes(table):
+    for column, expected in {
+        "share_below_zero": (0.29, 0.67),
+        "row_spread": (-0.97, -0.83),
+        "sink_gap": (-0.98, -0.63),
+    }.items():
+        found = aero.interval(table, lambda t, x=column: aero.rank_correlation(t, x, "entropy"), by="layer")
+        assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_the_first_word_for_the_sink_is_its_gap(recorded, table):
+    """122 of 144 heads put more than half of their weight on key 0, against 0.29 by chance."""
+    assert (table.sink_weight > 0.5).sum() == 122
+    chance = np.mean([1 / n for n in range(2, 7)])
+    assert chance == pytest.approx(0.29, abs=5e-3)
+    assert (table.sink_gap > 0).mean() > 0.9
 
 
 def test_most_of_the_scores_is_invisible_to_the_softmax(recorded):

@@ -77,6 +77,13 @@ def test_other_architectures_are_the_same_code_path(model):
     assert (aero.attention_weights(scores, head_size) - own_weights(model, ids)).abs().max() < 1e-5
 
 
+def test_queries_and_keys_are_what_the_scores_are_made_of(mini):
+    q, k = mini.queries_and_keys(TEXT)
+    assert q.shape == k.shape == (6, 4, mini.record(TEXT).n_tokens, 32)
+    assert (aero.raw_scores(q, k) - mini.record(TEXT).raw_scores).abs().max() < 1e-4
+    assert mini.model.config._attn_implementation == "sdpa"
+
+
 def test_recording_leaves_the_model_as_it_was(mini):
     ids = mini.encode(TEXT)[0][None]
     before = mini.model(ids).logits

@@ -19,6 +19,7 @@ def test_choices_of_entries_are_what_they_say():
     for name, rule in {
         "causal": lambda q, k: k <= q,
         "without_key_0": lambda q, k: 0 < k <= q,
+        "without_diagonal": lambda q, k: k < q,
         "key_0": lambda q, k: k == 0 < q,
         "last_query": lambda q, k: q == n - 1 and 0 < k < q,
         "future": lambda q, k: k > q,
@@ -43,6 +44,8 @@ def test_every_column_against_a_loop_over_rows(small):
         assert row["median"] == pytest.approx(np.median(chosen), abs=1e-5)
         assert row["mean"] == pytest.approx(chosen.mean(), abs=1e-5)
         assert row.sink_weight == pytest.approx(weights[layer, head, 1:, 0].mean(), abs=1e-6)
+        gaps = [(scores[q, 0] - scores[q, 1 : q + 1].mean()) / 4 for q in range(2, 6)]
+        assert row.sink_gap == pytest.approx(np.mean(gaps), abs=1e-5)
         assert row.row_spread == pytest.approx(np.mean([np.std(scores[q, : q + 1] / 4) for q in range(2, 6)]), abs=1e-5)
         assert row.entropy == pytest.approx(np.mean([entropy(r) / np.log(len(r)) for r in rows]), abs=1e-5)
         assert row.share_tiny_weights == pytest.approx((np.concatenate(rows) < 0.01).mean(), abs=1e-6)
@@ -59,7 +62,7 @@ def test_centring_rows_removes_the_shift_and_nothing_else(small):
     centred = aero.AttentionRecord(small.tokens, small.raw_scores - mean, 16, "centred")
     before, after = aero.shift_table(small), aero.shift_table(centred)
     assert abs(after["mean"]).max() < 1e-5 < abs(before["mean"]).min()
-    for column in ("entropy", "row_spread", "sink_weight", "share_tiny_weights"):
+    for column in ("entropy", "row_spread", "sink_weight", "sink_gap", "share_tiny_weights"):
         assert np.allclose(before[column], after[column], atol=1e-5)
 
 
@@ -85,3 +88,57 @@ def test_an_untrained_model_has_half_of_its_scores_below_zero(full_size):
     table = aero.shift_table(full_size.untrained().record("the old man and the sea " * 8))
     assert abs(table.share_below_zero.mean() - 0.5) < 0.03
     assert isinstance(table, pd.DataFrame) and len(table) == 144
+
+
+def test_tables_of_several_records_stand_under_each_other(small):
+    longer = aero.AttentionRecord(list("abcdefgh"), torch.randn(2, 3, 8, 8), 16, "random")
+    tables = aero.shift_tables([small, longer], "key_0")
+    assert tables.text.tolist() == [0] * 6 + [1] * 6 and tables.n_scores.unique().tolist() == [5, 7]
+    second = tables[tables.text == 1].drop(columns="text").reset_index(drop=True)
+    pd.testing.assert_frame_equal(second, aero.shift_table(longer, "key_0"))
+    mean = aero.mean_over_texts(tables)
+    assert mean[["layer", "head"]].to_numpy().tolist() == [[i, j] for i in range(2) for j in range(3)]
+    assert mean["mean"].tolist() == pytest.approx(
+        ((tables["mean"][:6].to_numpy() + second["mean"].to_numpy()) / 2).tolist()
+    )
+    with pytest.raises(ValueError, match="expected at least one AttentionRecord, got none"):
+        aero.shift_tables([])
+
+
+def test_own_and_other_keys_against_a_loop_over_pairs_of_heads():
+    """Four heads of queries that share two heads of keys."""
+    generator = torch.Generator().manual_seed(5)
+    q, k = torch.randn(2, 4, 6, 8, generator=generator), torch.randn(2, 2, 6, 8, generator=generator) + 0.3
+    table = aero.own_and_other_keys(q, k).set_index(["layer", "head"])
+    for (layer, head), row in table.iterrows():
+        own, other = head // 2, 1 - head // 2
+        for prefix, key_head in (("", own), ("other_", other)):
+            pairs = [float(q[layer, head, i] @ k[layer, key_head, j]) for i in range(6) for j in range(i + 1)]
+            assert row[prefix + "share_below_zero"] == pytest.approx(np.mean(np.array(pairs) < 0))
+            assert row[prefix + "median"] == pytest.approx(np.median(pairs), abs=1e-5)
+    with pytest.raises(ValueError, match="expected 2 or more key heads that divide 4 heads, got 1"):
+        aero.own_and_other_keys(q, k[:, :1])
+
+
+def test_the_shift_of_mini_belongs_to_a_heads_own_pair(mini):
+    table = aero.own_and_other_keys(*mini.queries_and_keys(aero.read_scenes()[0].text))
+    assert table.share_below_zero.mean() > 0.75
+    assert abs(table.other_share_below_zero.mean() - 0.5) < 0.05
+
+
+def test_terms_are_measured_as_they_say(mini):
+    text = aero.read_scenes()[1].text
+    record = mini.record(text)
+    terms = aero.score_terms(*mini.queries_and_keys(text), *mini.biases())
+    sizes = aero.term_table(terms)
+    table = aero.shift_table(record)
+    means = sizes.groupby(["layer", "head"])["mean"].sum()
+    assert np.allclose(means, table["mean"], atol=1e-3)
+    assert sizes[sizes.term.str.endswith("b_K")][["visible", "key_0_gap"]].abs().max().max() < 1e-3
+    # one term alone, the whole score: what is visible is the spread within rows
+    alone = aero.term_table({"all": record.raw_scores}).iloc[9]
+    scores = record.head_scores(2, 1).double().numpy()
+    rows = [scores[i, : i + 1] for i in range(record.n_tokens)]
+    within = np.concatenate([row - row.mean() for row in rows])
+    assert alone.visible == pytest.approx(np.sqrt((within**2).mean()), rel=1e-4)
+    assert alone.key_0_gap == pytest.approx(np.mean([row[0] - row[1:].mean() for row in rows[1:]]), rel=1e-4)

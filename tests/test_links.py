@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+from conftest import TEXT
+
+import aero_helpers as aero
+from aero_helpers.links import KINDS, SCENES, Link, Scene
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return aero.read_scenes()
+
+
+def words(scene, link):
+    return tuple(scene.text[slice(*place)] for place in (link.earlier, link.later))
+
+
+def test_there_are_sixty_sentences_and_every_kind_of_link(scenes):
+    sentences = [line for line in SCENES.read_text(encoding="utf-8").splitlines() if "|" in line and line[0] != "#"]
+    assert len(sentences) >= 60 and len(scenes) == 16
+    assert all("".join(scene.text).isascii() for scene in scenes)
+    for kind in KINDS:
+        assert sum(link.kind == kind for scene in scenes for link in scene.links) >= 60
+
+
+def test_links_point_backwards_to_the_nearest_place_of_the_earlier_word(scenes):
+    for scene in scenes:
+        for link in scene.links:
+            earlier, later = words(scene, link)
+            assert link.earlier[1] <= link.later[0]
+            between = scene.text[link.earlier[1] : link.later[0]]
+            assert earlier not in between.replace(".", " ").replace(",", " ").split(), (earlier, later)
+
+
+def test_links_are_the_ones_that_are_meant(scenes):
+    first = scenes[0]
+    found = {(link.kind, *words(first, link)) for link in first.links}
+    assert ("adjective–noun", "wooden", "box") in found and ("pronoun–antecedent", "sailor", "him") in found
+    determiners = {words(scene, link)[0] for scene in scenes for link in scene.links if link.kind == KINDS[0]}
+    assert {word.lower() for word in determiners} == {"the", "a", "an", "that"}
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("The dog ran. | The dog", "expected a sentence and 4 columns"),
+        ("The dog ran. | The cat | | |", "expected the words 'The cat' in this order"),
+        ("The dog ran. | dog The | | |", "expected the words 'dog The' in this order"),
+        ("The dog ran. | The dog#2 | | |", "expected the words 'The dog#2' in this order"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(tmp_path, line, complaint):
+    (tmp_path / "scenes.txt").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=complaint):
+        aero.read_scenes(tmp_path / "scenes.txt")
+
+
+def test_the_table_against_a_loop_over_tokens(mini, scenes):
+    chosen = scenes[:3]
+    records = [mini.record(scene.text) for scene in chosen]
+    table = aero.link_table(records, chosen)
+    layer, head, kind = 3, 2, "verb–object"
+    rows = []  # (query, key, weight, the row's non-sink weight) of all pairs but those with key 0
+    for record in records:
+        weights = record.head_weights(layer, head).double().numpy()
+        for q in range(1, record.n_tokens):
+            rows += [(q - k, weights[q, k], weights[q, 1:].sum()) for k in range(1, q + 1)]
+    d, w, s = np.array(rows).T
+    by_distance = {i: w[d == i].sum() / s[d == i].sum() for i in np.unique(d)}
+    for i, (record, scene) in enumerate(zip(records, chosen)):
+        weights = record.head_weights(layer, head).double().numpy()
+        ends = np.cumsum([len(token) for token in record.tokens])
+        spans = [(end - len(token.strip()), end) for token, end in zip(record.tokens, ends)]
+        n = weight = expected = non_sink = 0
+        for link in (link for link in scene.links if link.kind == kind):
+            inside = [
+                [t for t, (start, end) in enumerate(spans) if a < end and start < b]
+                for a, b in (link.later, link.earlier)
+            ]
+            if 0 in inside[1]:
+                continue
+            n += 1
+            for q in inside[0]:
+                share = weights[q, 1:].sum() / len(inside[0])
+                weight += sum(weights[q, k] for k in inside[1]) / len(inside[0])
+                expected += sum(by_distance[q - k] for k in inside[1]) * share
+                non_sink += share
+        row = table.query(f"text == {i} and kind == '{kind}' and layer == {layer} and head == {head}").iloc[0]
+        assert [row.n_links, row.weight, row.expected, row.non_sink] == pytest.approx([n, weight, expected, non_sink])
+
+
+def scene_of(tokens, *links):
+    text = "".join(tokens)
+    return Scene(text, tuple(Link("adjective–noun", earlier, later) for earlier, later in links))
+
+
+def test_a_head_that_goes_by_distance_alone_has_exactly_what_distance_gives():
+    tokens = ["x", " a", " b", " c", " d", " e"]
+    scores = torch.zeros(1, 1, 6, 6) - 50
+    for q in range(6):
+        scores[..., q, max(q - 1, 0)] = 50  # the token before, always
+    record = aero.AttentionRecord(tokens, scores, 1, "previous token")
+    shares = aero.link_shares(aero.link_table([record], [scene_of(tokens, ((4, 5), (6, 7)))]))
+    adjective = shares[shares.kind == "adjective–noun"].iloc[0]
+    assert adjective.share == pytest.approx(1) and adjective.expected_share == pytest.approx(1)
+
+
+def test_a_head_that_follows_the_links_stands_above_distance():
+    tokens = ["x", " a", " b", " c", " d", " e"]
+    scores = torch.zeros(1, 1, 6, 6)
+    scores[..., 5, 2] = 30  # e looks at b; all others look everywhere
+    record = aero.AttentionRecord(tokens, scores, 1, "one link")
+    shares = aero.link_shares(aero.link_table([record], [scene_of(tokens, ((4, 5), (10, 11)))]))
+    adjective = shares[shares.kind == "adjective–noun"].iloc[0]
+    # distance 3: the link itself, and d's even look at a: (1 + 1/5) / (1 + 4/5)
+    assert adjective.share > 0.99 and adjective.expected_share == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_links_to_key_0_are_left_out_and_an_empty_kind_is_no_number():
+    tokens = ["x", " a", " b"]
+    record = aero.AttentionRecord(tokens, torch.zeros(1, 1, 3, 3), 1, "flat")
+    table = aero.link_table([record], [scene_of(tokens, ((0, 1), (4, 5)))])
+    assert (table.n_links == 0).all()
+    assert aero.link_shares(table).share.isna().all()
+
+
+def test_records_of_other_texts_are_refused(mini, scenes):
+    with pytest.raises(ValueError, match="expected one of each of 1 scenes"):
+        aero.link_table([mini.record(TEXT)], scenes[:1])
+    with pytest.raises(ValueError, match="expected one of each of 0 scenes"):
+        aero.link_table([], [])
+
+
+def test_minis_determiner_head_is_found_again(mini, scenes):
+    """The numbers that notebook 04b speaks of."""
+    shares = aero.link_shares(aero.link_table([mini.record(scene.text) for scene in scenes], scenes))
+    best = shares.loc[shares[shares.kind == "determiner–noun"].share.idxmax()]
+    assert (best.layer, best["head"]) == (3, 3)
+    assert best.share == pytest.approx(0.75, abs=0.01) and best.expected_share == pytest.approx(0.16, abs=0.01)

@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+import aero_helpers as aero
+
+
+def mean(table):
+    return table.x.mean()
+
+
+def clustered(seed, n_texts=20, n_rows=40):
+    """Rows around 0: a text's own level has as much variance as the rows within a text."""
+    rng = np.random.default_rng(seed)
+    text = np.repeat(np.arange(n_texts), n_rows)
+    return pd.DataFrame({"text": text, "x": rng.normal(size=n_texts)[text] + rng.normal(size=len(text))})
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says_and_the_naive_one_does_not():
+    covered = naive_covered = 0
+    for seed in range(200):
+        table = clustered(seed)
+        low, high = aero.interval(table, mean, by="text", n_resamples=300)
+        covered += low <= 0 <= high
+        naive_covered += abs(table.x.mean()) <= 1.96 * table.x.std() / np.sqrt(len(table))
+    assert 0.89 <= covered / 200 <= 0.99
+    assert naive_covered / 200 < 0.5
+
+
+def test_the_interval_is_as_wide_as_theory_says():
+    table = clustered(1)
+    low, high = aero.interval(table, mean, by="text")
+    of_texts = table.groupby("text").x.mean()
+    assert high - low == pytest.approx(2 * 1.96 * of_texts.std() / np.sqrt(20), rel=0.1)
+    narrower = aero.interval(clustered(1), mean, by="text", level=0.5)
+    assert narrower[1] - narrower[0] < 0.5 * (high - low)
+
+
+def test_the_interval_is_the_same_each_time_and_does_not_mind_the_order_of_rows():
+    table = clustered(2)
+    assert aero.interval(table, mean, by="text") == aero.interval(table, mean, by="text")
+    shuffled = aero.interval(table.sample(frac=1, random_state=0), mean, by="text")
+    assert shuffled == pytest.approx(aero.interval(table, mean, by="text"))
+
+
+def test_a_statistic_that_does_not_vary_has_an_interval_of_no_width():
+    table = pd.DataFrame({"text": np.repeat(np.arange(6), 3), "x": 2.5})
+    assert aero.interval(table, mean, by="text") == (2.5, 2.5)
+
+
+def test_bad_questions_are_refused():
+    with pytest.raises(ValueError, match="by: expected one of text, x, got 'texts'"):
+        aero.interval(clustered(0), mean, by="texts")
+    with pytest.raises(ValueError, match="expected at least 5 groups by 'text', got 4"):
+        aero.interval(clustered(0, n_texts=4), mean, by="text")
+    with pytest.raises(ValueError, match="columns: expected some of text, x, got 'y'"):
+        aero.rank_correlation(clustered(0), "x", "y")
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.integers(0, 9, 60), "y": rng.normal(size=60)})  # with ties
+    assert aero.rank_correlation(table, "x", "y") == pytest.approx(spearmanr(table.x, table.y).statistic)
+    assert np.isnan(aero.rank_correlation(table.assign(x=1), "x", "y"))
+
+
+def test_the_partial_correlation_is_that_of_what_the_third_leaves_unexplained():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=300)
+    table = pd.DataFrame({"x": z + rng.normal(size=300), "y": z + rng.normal(size=300), "z": z})
+    ranks = table.rank().to_numpy()
+    design = np.column_stack([np.ones(300), ranks[:, 2]])
+    left = [ranks[:, i] - design @ np.linalg.lstsq(design, ranks[:, i], rcond=None)[0] for i in (0, 1)]
+    assert aero.rank_correlation(table, "x", "y", given="z") == pytest.approx(np.corrcoef(left)[0, 1])
+    assert aero.rank_correlation(table, "x", "y") > 0.3 > abs(aero.rank_correlation(table, "x", "y", given="z"))
