@@ -293,10 +293,10 @@ class check:
              "Các con số đúng, nhưng mới là [đầu, truy vấn]: hãy đặt chúng ở mọi khóa của hàng.",
              "The numbers are right, but only [head, query]: put them at every key of the row."),
             (lambda q, b_k: _key_bias_part(q, b_k) / q.shape[-1] ** 0.5,
-             "Điểm thô chưa chia cho √d.", "Raw scores are not divided by √d."),
+             "Bạn đã chia cho √d; điểm thô thì không chia.", "You divided by √d; raw scores are not divided."),
             (lambda q, b_k: _key_bias_part(q, b_k) * attention.causal_mask(q.shape[1]),
-             "Điểm thô chưa có mặt nạ: tương lai cũng có điểm.",
-             "Raw scores are not masked: the future has scores too."),
+             "Bạn đã áp mặt nạ; điểm thô thì không che gì cả: tương lai cũng có điểm.",
+             "You applied the mask; raw scores are not masked: the future has scores too."),
         ],
     )  # fmt: skip
 
@@ -311,7 +311,7 @@ class check:
             (lambda x, n: _split_gpt_neox(x, n)[::-1], "Thứ tự bị đảo ngược: trong mỗi đầu là q, k, v.",
              "The order is reversed: within a head it is q, k, v."),
             (lambda x, n: tuple(part.transpose(0, 1) for part in _split_gpt_neox(x, n)),
-             "Các con số đúng, nhưng là [T, đầu, head_size]: hãy đổi chỗ hai chiều đầu.",
+             "Các con số đúng, nhưng là [T, đầu, head_size]: hãy đổi chỗ chiều thứ nhất và chiều thứ hai.",
              "The numbers are right, but as [T, head, head_size]: swap the first two dimensions."),
         ],
     )  # fmt: skip

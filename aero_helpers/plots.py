@@ -32,8 +32,8 @@ COLUMN_TITLES = {
     "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
     "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
     "sink_gap": (
-        "khóa 0 hơn các khóa khác (điểm/√d)",
-        "key 0 above the other keys (scores/√d)",
+        "độ chênh của khóa 0 (điểm/√d)",
+        "gap of key 0 (scores/√d)",
     ),
     "row_spread": ("độ phân tán theo hàng (điểm/√d)", "row spread (scores/√d)"),
     "entropy": ("entropy (1 = chia đều)", "entropy (1 = uniform)"),
@@ -211,7 +211,7 @@ def training_stills(history):
     for layer, ax in enumerate(axes.flat):
         for row, step in enumerate(steps):
             _score_ridge(ax, history, step, layer, row)
-        ax.set_yticks(range(len(steps)), [f"{history['step'][step]:,}" for step in steps])
+        ax.set_yticks(range(len(steps)), [str(history["step"][step]) for step in steps])
         ax.set_title(say(f"tầng {layer}", f"layer {layer}"), fontsize=12)
     _finish_ridges(fig, axes, len(steps))
     fig.supylabel(say("bước huấn luyện", "training step"), fontsize=12)
@@ -231,7 +231,8 @@ def training_frame(history, step):
     ax.set(yticks=range(n_layers), ylabel=say("tầng", "layer"))
     _finish_ridges(fig, np.array([[ax]]), n_layers)
     loss = history["held_out_loss"][index]
-    ax.set_title(say(f"bước {step:,}, mất mát {loss:.2f}", f"step {step:,}, loss {loss:.2f}"))
+    vi, en = f"bước {step}, mất mát {loss:.2f}".replace(".", ","), f"step {step}, loss {loss:.2f}"
+    ax.set_title(say(vi, en))
     return fig
 
 
@@ -253,7 +254,7 @@ def link_scatter(shares):
         ax.set(xlim=(-0.1, 1.03), ylim=(-0.03, 1.03))
         ax.set_title(say(*title, between="\n"), fontsize=12)
     axes[0].set_ylabel(say("phần trọng số trên liên kết", "share of weight on the links", between="\n"))
-    fig.supxlabel(say("phần mà riêng khoảng cách cho", "share that distance alone gives"), fontsize=12)
+    fig.supxlabel(say("phần trọng số nếu chỉ xét khoảng cách", "share that distance alone gives"), fontsize=12)
     fig.suptitle(say("Đầu nào nhìn theo ngữ pháp?", "Which heads look at grammar?"))
     return fig
 
@@ -282,7 +283,10 @@ def _finish_ridges(fig, axes, n_rows):
     for ax in axes.flat:
         ax.set(xlim=RIDGE_REACH, ylim=(n_rows - 0.8, -1.1))
         ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
-    x = "điểm thô q·k, đơn vị: căn trung bình bình phương của đầu", "raw score q·k, unit: the head's root mean square"
+    x = (
+        "điểm thô q·k, đơn vị: căn của trung bình bình phương trong đầu",
+        "raw score q·k, unit: the head's root mean square",
+    )
     fig.supxlabel(say(*x, between="\n"), fontsize=12)
 
 

@@ -62,6 +62,20 @@ def invisible(records):
     return constant / total
 
 
+def from_key_0(records):
+    """How much of the sum of squares within rows the gap of key 0 makes, and any one key would; queries 2, 3, …"""
+    parts = []
+    for record in records:
+        past = aero.causal_mask(record.n_tokens)
+        n, scores = past.sum(dim=-1).double(), record.raw_scores.double()
+        within = ((scores - (scores * past).sum(-1, keepdim=True) / n[:, None]) ** 2 * past).sum(dim=-1)
+        gap = scores[..., 0] - (scores * past)[..., 1:].sum(dim=-1) / (n - 1)
+        between = (n - 1) / n * gap**2  # a group of one key against the n - 1 others
+        parts.append((between[..., 2:].sum(), within[..., 2:].sum(), (within / (n - 1))[..., 2:].sum()))
+    between, within, any_key = np.sum(parts, axis=0)
+    return [between / within, any_key / within]
+
+
 def weight_change(records, change):
     """The largest change of any attention weight when all scores are changed."""
     return max(
@@ -124,15 +138,15 @@ ROWS = [
      "con số tùy cách đếm", "the number depends on what is counted"),
     ("1c", "bỏ đường chéo", "without the diagonal", 'over_texts(aero.shift_tables(records, "without_diagonal"))', ".2f",
      "", ""),
-    ("1d", "truy vấn cuối, bỏ khóa 0 và chính nó", "last query, without key 0 and itself",
+    ("1d", "truy vấn cuối, bỏ khóa 0 và chính token ấy", "last query, without key 0 and itself",
      'over_texts(aero.shift_tables(records, "last_query"))', ".2f",
-     "cách chọn của bài gốc, mạnh nhất ở GPT-2", "the original notebook's choice, strongest in GPT-2"),
+     "cách chọn của notebook gốc, mạnh nhất ở GPT-2", "the original notebook's choice, strongest in GPT-2"),
     ("1e", "chỉ khóa 0", "key 0 alone", 'over_texts(aero.shift_tables(records, "key_0"))', ".2f",
      "ở mô hình có điểm hút, khóa 0 nằm bên dương", "in models with a sink, key 0 is on the positive side"),
     ("1f", "trung vị của điểm thô", "median raw score",
      "np.median(np.concatenate([r.raw_scores[..., aero.causal_mask(r.n_tokens)].flatten() for r in records]))", ".1f",
      "", ""),
-    ("1g", "tầng thấp nhất và cao nhất", "lowest and highest layer",
+    ("1g", "tỉ lệ nhỏ nhất và lớn nhất trong các tầng", "smallest and largest share of a layer",
      'tables.groupby("layer").share_below_zero.mean().agg(["min", "max"]).tolist()', ".2f…",
      "tùy tầng; ở GPT-2 tầng cuối đảo chiều", "depends on the layer; GPT-2's last one goes the other way"),
     ("1h", "số đầu có quá nửa điểm dưới 0", "heads with more than half below 0",
@@ -141,30 +155,34 @@ ROWS = [
      "pd.concat([aero.own_and_other_keys(*lm.queries_and_keys(text)) for text in texts]).other_share_below_zero.mean()",
      ".2f", "độ lệch thuộc về từng cặp Q–K", "the shift belongs to each head's own pair of Q and K"),
     ("Softmax nhìn thấy độ lệch.", "The softmax sees the shift."),
-    ("2a", "phần bình phương trung bình không đổi trong hàng", "share of the mean square constant within a row",
-     "invisible(records)", ".2f", "phần lớn là vô hình ở GPT-2 và `mini`", "mostly invisible in GPT-2 and `mini`"),
-    ("2b", "dời mỗi hàng về quanh 0: trọng số đổi nhiều nhất", "centre each row: largest change of a weight",
+    ("2a", "tỉ phần của trung bình bình phương thuộc về trung bình hàng",
+     "share of the mean square that is the row's mean",
+     "invisible(records)", ".2f",
+     "phần lớn là vô hình ở mọi mô hình đã huấn luyện", "mostly invisible in all trained models"),
+    ("2b", "dời mỗi hàng về quanh 0: trọng số chú ý đổi nhiều nhất", "centre each row: largest change of a weight",
      "weight_change(records, center_rows)", ".0e", "sai: không đổi gì", "false: nothing changes"),
-    ("2c", "cộng hằng số cho mọi điểm dương: mất mát đổi", "add constants until all are positive: change of loss",
+    ("2c", "cộng vào mỗi hàng một hằng số để mọi điểm thành dương: mất mát đổi",
+     "add to each row a constant that makes all positive: change of loss",
      'effects.loss_change["add a constant to each row"]', "+.3f", "sai: không đổi gì", "false: nothing changes"),
-    ("2d", "đặt điểm âm bằng 0: trọng số đổi nhiều nhất", "set negative scores to 0: largest change of a weight",
+    ("2d", "đặt điểm âm bằng 0: trọng số chú ý đổi nhiều nhất", "set negative scores to 0: largest change of a weight",
      "weight_change(records, clip_negative)", ".2f",
-     "có đổi, vì phá luôn khoảng cách trong hàng", "changes, because it destroys the distances in a row"),
+     "có đổi, vì phá luôn các hiệu trong hàng", "changes, because it destroys the differences in a row"),
     ("2e", "đặt điểm âm bằng 0: mất mát đổi", "set negative scores to 0: change of loss",
      'effects.loss_change["set negative scores to 0"]', "+.2f", "", ""),
     ("2f", "xóa b_K: logit đổi nhiều nhất", "delete b_K: largest change of a logit",
      "without_key_bias(lm, texts[0])", ".0e",
      "b_K không có tác dụng gì (SmolLM2 không có)", "b_K does nothing (SmolLM2 has none)"),
     ("Độ lệch làm chú ý thưa.", "The shift makes attention sparse."),
-    ("3a", "ρ của tỉ lệ dưới 0 với entropy", "ρ of share below 0 with entropy",
+    ("3a", "ρ của tỉ lệ điểm âm với entropy", "ρ of share below 0 with entropy",
      'rho(table, "share_below_zero")', "+.2f",
-     "dấu đổi theo mô hình: tương quan không xử được", "its sign differs by model: correlation cannot judge"),
+     "dấu đổi theo mô hình: tương quan không phân xử được", "its sign differs by model: correlation cannot judge"),
     ("3b", "ρ của độ phân tán theo hàng với entropy", "ρ of row spread with entropy",
      'rho(table, "row_spread")', "+.2f",
      "mọi mô hình: phân tán nhiều thì thưa", "in all models: more spread, sparser"),
-    ("3c", "ρ của khoảng cách từ khóa 0 với entropy", "ρ of the gap from key 0 with entropy",
-     'rho(table, "sink_gap")', "+.2f", "mạnh ở mô hình có điểm hút", "strong in models with a sink"),
-    ("3d", "ρ của tỉ lệ dưới 0, cùng độ phân tán", "ρ of share below 0, at like spread",
+    ("3c", "ρ của độ chênh của khóa 0 với entropy", "ρ of the gap of key 0 with entropy",
+     'rho(table, "sink_gap")', "+.2f",
+     "âm và mạnh ở mô hình có điểm hút; ở `mini` ngược dấu", "negative and strong where there is a sink"),
+    ("3d", "ρ của tỉ lệ điểm âm, cùng độ phân tán", "ρ of share below 0, at like spread",
      'rho(table, "share_below_zero", "row_spread")', "+.2f",
      "ở SmolLM2 còn lại một phần; 3e phân xử", "in SmolLM2 some of it remains; 3e decides"),
     ("3e", "dời mỗi hàng về quanh 0: entropy, mất mát đổi", "centre each row: change of entropy, of loss",
@@ -174,15 +192,18 @@ ROWS = [
     ("3g", "độ phân tán × 0,5: entropy, mất mát đổi", "spread × 0.5: change of entropy, of loss",
      'effect("spread × 0.5")', "+.2f;", "", ""),
     ("Độ lệch và điểm hút là một.", "Shift and sink are one thing."),
-    ("4a", "trọng số trên khóa 0; ngẫu nhiên", "weight on key 0; chance",
+    ("4a", "trọng số chú ý trên khóa 0; mức ngẫu nhiên", "weight on key 0; chance",
      "[table.sink_weight.mean(), np.mean([(1 / np.arange(2, r.n_tokens + 1)).mean() for r in records])]", ".2f;",
      "sai: `mini` lệch mà không có điểm hút", "false: `mini` has the shift and no sink"),
     ("4b", "che khóa 0: entropy, mất mát đổi", "hide key 0: change of entropy, of loss",
      'effect("hide key 0")', "+.2f;",
-     "đắt hơn khi có điểm hút", "costs more where there is a sink"),
+     "gây hại nhiều hơn khi có điểm hút", "costs more where there is a sink"),
+    ("4c", "tỉ phần bình phương trong hàng do độ chênh của khóa 0; do một khóa bất kỳ",
+     "share of the squares within rows made by the gap of key 0; by any one key", "from_key_0(records)", ".2f;",
+     "phần lớn ở GPT-2", "most of them in GPT-2"),
     ("Nó chừa chỗ cho vài liên kết ngữ pháp.", "It leaves room for a few grammatical links."),
     *(
-        (number, f"đầu tốt nhất cho {vi}: phần trọng số; riêng khoảng cách",
+        (number, f"đầu tốt nhất cho {vi}: phần trọng số; mức chỉ nhờ khoảng cách",
          f"best head for {kind}: share; distance alone",
          f'best_head(links, "{kind}")', "head", *verdict)
         for number, kind, vi, verdict in (
@@ -210,8 +231,8 @@ thứ gì cần chạy mô hình thì để trống (–), và ở 3e–3g, 4b e
 bootstrap, rút lại các văn bản (1a–1e, 5a–5d) hoặc các tầng (3a–3d). Mất mát tính bằng nat trên mỗi token.
 
 **Độ lệch âm có làm chú ý thưa không?** Không. Độ lệch có thật ở GPT-2 và ở `mini`; ở SmolLM2, tính chung, hầu như
-không có. Bỏ nó đi thì không trọng số nào đổi. Chú ý thưa là nhờ độ phân tán trong hàng, ở mô hình có điểm hút nhất là
-khoảng cách từ khóa 0 đến các khóa khác.
+không có. Bỏ nó đi thì không trọng số chú ý nào đổi. Tính thưa gắn với độ phân tán theo hàng; ở GPT-2 Small phần lớn độ
+phân tán ấy là độ chênh của khóa 0, ở SmolLM2 entropy gắn chặt nhất với độ chênh ấy.
 """,
         "heads": ("", "phép thử", "phán quyết"),
         "commands": """\
@@ -240,8 +261,8 @@ would need to run the model is left open (–), and in 3e–3g and 4b the entrop
 bootstrap intervals, texts drawn anew (1a–1e, 5a–5d) or layers (3a–3d). The loss is in nats a token.
 
 **Does the negative shift make attention sparse?** No. The shift is real in GPT-2 and in `mini`; in SmolLM2, taken
-together, there is hardly any. Remove it, and no weight changes. Attention is sparse by the spread within a row, in
-models with a sink most of all by the gap from key 0 to the other keys.
+together, there is hardly any. Remove it, and no attention weight changes. Sparsity goes with the spread within a row;
+in GPT-2 Small most of that spread is the gap of key 0, in SmolLM2 entropy goes closest with that gap.
 """,
         "heads": ("", "test", "verdict"),
         "commands": """\
@@ -263,7 +284,7 @@ def measure(records, lm=None):
     tables = aero.shift_tables(records)
     names = {
         **{"aero": aero, "np": np, "pd": pd, "center_rows": center_rows, "clip_negative": clip_negative},
-        **{f.__name__: f for f in (over_texts, rho, invisible, weight_change, without_key_bias, best_head)},
+        **{f.__name__: f for f in (over_texts, rho, invisible, from_key_0, weight_change, without_key_bias, best_head)},
         **{"records": records, "tables": tables, "table": aero.mean_over_texts(tables)},
         "effect": partial(effect_on_scores, records=records),
     }

@@ -57,6 +57,6 @@ def test_the_still_has_every_layer_and_the_same_steps():
     figure = plots.training_stills(aero.training_history())
     assert len(figure.axes) == 6
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "0", "10", "32", "100", "316", "1,000", "3,162", "6,000",
+        "0", "10", "32", "100", "316", "1000", "3162", "6000",
     ]  # fmt: skip
     plt.close(figure)
