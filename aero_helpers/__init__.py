@@ -19,6 +19,7 @@ from aero_helpers.attention import (
     split_heads,
     split_qkv,
 )
+from aero_helpers.corpus import Profile, profile
 from aero_helpers.exercises import check
 from aero_helpers.explorer import training_film
 from aero_helpers.interventions import intervention_table
@@ -42,6 +43,7 @@ __all__ = [
     "AttentionRecord",
     "Density",
     "LanguageModel",
+    "Profile",
     "attention_weights",
     "causal_mask",
     "check",
@@ -56,6 +58,7 @@ __all__ = [
     "merge_heads",
     "own_and_other_keys",
     "plots",
+    "profile",
     "rank_correlation",
     "raw_scores",
     "read_scenes",

@@ -71,6 +71,33 @@ def density(values, bandwidth="scott"):
     return Density(x, y, h)
 
 
+def density_of_histogram(counts, low, width, bandwidth="scott"):
+    """The same curve from a histogram alone, however many values it counted: a Density.
+
+    counts: how many values lie in each of the bins [low + i·width, low + (i + 1)·width). Each value
+    is taken to lie in the middle of its bin, so keep the bins well under the bandwidth. The rules
+    are those of `density`; feeding bin middles with weights to `scipy.stats.gaussian_kde` is a
+    trap, because it takes the number of bins in use for the number of values.
+
+    Raises ValueError for counts that are negative or all 0, for what `density` refuses of a
+    bandwidth, and for a bandwidth under a bin's width.
+    """
+    counts = _checked(counts, "counts")
+    n = counts.sum()
+    if counts.min() < 0 or n == 0:
+        raise ValueError(f"counts: expected numbers of values, some above 0, got {counts.min():g} to {counts.max():g}")
+    middles = low + width * (np.arange(len(counts)) + 0.5)
+    mean = counts @ middles / n
+    deviation = np.sqrt(counts @ (middles - mean) ** 2 / max(n - 1, 1))
+    h = _by_rule(bandwidth, deviation, n)
+    if h < width:
+        raise ValueError(f"bandwidth: expected at least {width:.3g}, the width of a bin, got {h:.3g}")
+    beyond = int(np.ceil(REACH * h / width))
+    x = low + width * (np.arange(-beyond, len(counts) + beyond) + 0.5)
+    y = gaussian_filter1d(np.pad(counts, beyond), h / width, mode="constant", truncate=REACH) / (n * width)
+    return Density(x, y, h)
+
+
 def _linear_counts(values, low, width, n_bins):
     """Counts on a grid, each value shared between its two neighbours by how near they are."""
     place = (values - low) / width
@@ -80,23 +107,29 @@ def _linear_counts(values, low, width, n_bins):
 
 
 def _choose(bandwidth, values):
-    if isinstance(bandwidth, str):
-        factors = {"scott": 1.0, "silverman": (3 / 4) ** -0.2}
-        if bandwidth not in factors:
-            raise ValueError(f"bandwidth: expected {', '.join(factors)} or a positive number, got {bandwidth!r}")
-        if np.ptp(values) == 0:
-            raise ValueError(
-                f"values: expected at least two different ones, got {len(values)} of {values[0]:.6g}:"
-                " no rule can choose a bandwidth from them, so give a number"
-            )
-        bandwidth = float(values.std(ddof=1) * factors[bandwidth] * len(values) ** -0.2)
-    if isinstance(bandwidth, bool) or not isinstance(bandwidth, Real) or not 0 < bandwidth < np.inf:
-        raise ValueError(f"bandwidth: expected a rule or a positive number, got {bandwidth!r}")
+    if isinstance(bandwidth, str) and len(values) and np.ptp(values) == 0:
+        raise ValueError(
+            f"values: expected at least two different ones, got {len(values)} of {values[0]:.6g}:"
+            " no rule can choose a bandwidth from them, so give a number"
+        )
+    bandwidth = _by_rule(bandwidth, values.std(ddof=1) if len(values) > 1 else 0, len(values))
     least = max(np.finfo(float).tiny, 1e-10 * np.abs(values).max())
     if bandwidth < least:
         raise ValueError(
             f"bandwidth: expected at least {least:.3g}, which values of this size can tell apart, got {bandwidth:.3g}"
         )
+    return float(bandwidth)
+
+
+def _by_rule(bandwidth, deviation, n):
+    """The bandwidth that a rule gives for n values of that standard deviation; a number stays what it is."""
+    if isinstance(bandwidth, str):
+        factors = {"scott": 1.0, "silverman": (3 / 4) ** -0.2}
+        if bandwidth not in factors:
+            raise ValueError(f"bandwidth: expected {', '.join(factors)} or a positive number, got {bandwidth!r}")
+        bandwidth = float(deviation * factors[bandwidth] * n**-0.2)
+    if isinstance(bandwidth, bool) or not isinstance(bandwidth, Real) or not 0 < bandwidth < np.inf:
+        raise ValueError(f"bandwidth: expected a rule or a positive number, got {bandwidth!r}")
     return float(bandwidth)
 
 

@@ -100,21 +100,13 @@ class AttentionRecord:
 
         Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
         """
-        path = Path(path).resolve()  # a link stays a link
-        if path.is_dir():
-            raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
         about = {
             "format": FORMAT,
             "tokens": json.dumps(self.tokens),
             "head_size": str(self.head_size),
             "model_name": self.model_name,
         }
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-            unfinished = Path(folder) / path.name
-            save_file({"raw_scores": self.raw_scores}, unfinished, metadata=about)
-            unfinished.replace(path)
+        written_whole(path, lambda unfinished: save_file({"raw_scores": self.raw_scores}, unfinished, metadata=about))
 
     @classmethod
     def load(cls, path):
@@ -138,6 +130,22 @@ class AttentionRecord:
             return cls(json.loads(about["tokens"]), scores, int(about["head_size"]), about["model_name"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
+
+
+def written_whole(path, write):
+    """Let `write(unfinished path)` write a file, and put it in place when it is whole; an older one survives a failure.
+
+    Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
+    """
+    path = Path(path).resolve()  # a link stays a link
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
+        unfinished = Path(folder) / path.name
+        write(unfinished)
+        unfinished.replace(path)
 
 
 _functions = {}  # id of a model's config -> the attention functions in force, innermost last

@@ -1,0 +1,343 @@
+"""The numbers of `shift_table` over a whole corpus: one pass, memory that does not grow with it.
+
+The statistics are taken where the scores are. An attention function works through blocks of
+queries: raw scores, their sums and histogram, then mask, softmax and values. No T × T matrix is
+kept, and of the future only a triangle in each block is computed.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tqdm.auto import tqdm
+
+from aero_helpers.kde import density_of_histogram
+from aero_helpers.recording import attention_function, written_whole
+
+FORMAT = "aero_helpers profile 1"
+BINS = 4096  # of a head's histogram; 0 is an edge
+QUERIES = 128  # in a block
+CHUNK = 64  # texts that are cut, sorted by length and batched together
+BATCH_TOKENS = 2048
+# Each statistic is a ratio of two sums over the corpus; the second is the same for all heads.
+PER = {
+    "share_below_zero": "scores",
+    "mean": "scores",
+    "sink_weight": "queries from 1",
+    "sink_gap": "queries from 2",
+    "row_spread": "queries from 2",
+    "entropy": "queries from 2",
+    "share_tiny_weights": "weights from query 2",
+}
+SUMS = ("y", "yy", "yn", "n", "nn", "histogram", "exponent", "counts")
+
+
+@dataclass(eq=False)
+class Profile:
+    """What `profile` keeps of a corpus: sums and histograms of every head. Profiles add up: a + b.
+
+    y, yy, yn: float64 [statistic, layer, head], sums over texts of a text's numerator, its square,
+        and its product with the text's denominator. n, nn: float64 [statistic], sums of the
+        denominators and their squares.
+    histogram: int64 [layer, head, bin], counts of the causal raw scores. A head's bins are
+        2^exponent wide, the middle edge is 0, and none of its scores lies outside.
+    counts: int64, (texts, tokens, texts left out because they had fewer than two tokens).
+    """
+
+    model_name: str
+    head_size: int
+    y: np.ndarray
+    yy: np.ndarray
+    yn: np.ndarray
+    n: np.ndarray
+    nn: np.ndarray
+    histogram: np.ndarray
+    exponent: np.ndarray
+    counts: np.ndarray
+
+    def __repr__(self):
+        n_texts, n_tokens, n_left_out = self.counts
+        layers, heads = self.exponent.shape
+        return (
+            f"Profile({self.model_name!r}: {layers} layers × {heads} heads, {n_texts:,} texts, {n_tokens:,} tokens,"
+            f" {n_left_out} texts left out)"
+        )
+
+    def __add__(self, other):
+        if (self.model_name, self.exponent.shape) != (other.model_name, other.exponent.shape):
+            raise ValueError(f"profiles: expected two of one model, got {self} and {other}")
+        wide = np.maximum(self.exponent, other.exponent)
+        histogram = _coarser(self.histogram, wide - self.exponent) + _coarser(other.histogram, wide - other.exponent)
+        sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
+        return Profile(self.model_name, self.head_size, **sums | {"histogram": histogram, "exponent": wide})
+
+    def table(self):
+        """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
+
+        Exact, but for the median, which is right to within half a bin of the histogram. A statistic
+        is the ratio of two sums over all texts; `…_low` and `…_high` are its interval over texts,
+        by the variance of a ratio of cluster totals (Cochran 1977, "Sampling Techniques",
+        section 6.3): good for some thirty texts or more, NaN for one.
+        """
+        m = self.counts[0]
+        n, nn = self.n[:, None, None], self.nn[:, None, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = self.y / n
+            squares = np.maximum(self.yy - 2 * ratio * self.yn + ratio**2 * nn, 0)  # Σ (y − ratio · n)² over texts
+            margin = 1.96 * np.sqrt(squares * m / (m - 1)) / n if m > 1 else np.full_like(ratio, np.nan)
+        layers, heads = np.indices(self.exponent.shape).reshape(2, -1)
+        columns = {"layer": layers, "head": heads, "n_scores": int(self.n[0]), "median": self._medians().ravel()}
+        for i, name in enumerate(PER):
+            columns[name] = ratio[i].ravel()
+            columns[f"{name}_low"], columns[f"{name}_high"] = (ratio - margin)[i].ravel(), (ratio + margin)[i].ravel()
+        return pd.DataFrame(columns)
+
+    def density(self, layer, head, bandwidth="scott"):
+        """The Gaussian kernel density of one head's raw scores, as `aero.density`, from the histogram."""
+        width = 2.0 ** self.exponent[layer, head]
+        return density_of_histogram(self.histogram[layer, head], -BINS // 2 * width, width, bandwidth)
+
+    def save(self, path):
+        """Write the profile to one safetensors file. An older file survives a failed write."""
+        self._save(path, {})
+
+    def _save(self, path, more):
+        about = {"format": FORMAT, "model_name": self.model_name, "head_size": str(self.head_size)} | more
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in SUMS}
+        written_whole(path, lambda unfinished: save_file(arrays, unfinished, metadata=about))
+
+    @classmethod
+    def load(cls, path):
+        """Read a profile that `save` wrote. Raises FileNotFoundError, or ValueError for another or damaged file."""
+        return cls._load(path)[0]
+
+    @classmethod
+    def _load(cls, path):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: expected a profile, found no file")
+        try:
+            with safe_open(path, framework="np") as file:
+                about = file.metadata() or {}
+                if about.get("format") != FORMAT:
+                    raise ValueError(f"{path}: expected the format {FORMAT!r}, got {about.get('format')!r}")
+                arrays = {name: file.get_tensor(name) for name in SUMS}
+        except SafetensorError as error:
+            raise ValueError(f"{path}: expected a profile, got a damaged or different file ({error})") from error
+        return cls(about["model_name"], int(about["head_size"]), **arrays), about
+
+    def _medians(self):
+        """The middle of the bin in which half of the scores are reached: [layer, head]."""
+        cumulative = self.histogram.cumsum(-1)
+        bins = (cumulative < cumulative[..., -1:] / 2).sum(-1)
+        return (bins - BINS // 2 + 0.5) * 2.0**self.exponent
+
+
+def profile(lm, texts, checkpoint=None):
+    """The statistics and histograms of all heads of a model over a corpus: a Profile.
+
+    `texts`: any iterable of strings. A text longer than the model's context is cut into windows of
+    it; windows of like length run together, and what pads them leaves no trace. Memory does not
+    grow with the number of texts. With `checkpoint`, a file's name, the state is saved after every
+    CHUNK texts, and a call that was interrupted goes on from there, to the same numbers: the texts
+    that are done are read again, compared, and passed over.
+
+    Raises TypeError for texts that are no strings, ValueError where a checkpoint belongs to another
+    model or to other texts.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")
+    total = _empty(lm)
+    done, fingerprint = 0, hashlib.sha256()
+    texts = iter(tqdm(texts, unit="text", desc=lm.name, mininterval=1))
+    if checkpoint is not None and Path(checkpoint).exists():
+        total, about = Profile._load(checkpoint)
+        done = _skip(texts, fingerprint, json.loads(about["progress"]), lm, total, checkpoint)
+    while chunk := list(islice(texts, CHUNK)):
+        total = total + _profile_chunk(lm, chunk)
+        done += len(chunk)
+        for text in chunk:
+            fingerprint.update(hashlib.sha256(text.encode()).digest())
+        if checkpoint is not None:
+            total._save(checkpoint, {"progress": json.dumps([done, fingerprint.hexdigest()])})
+    return total
+
+
+def _skip(texts, fingerprint, progress, lm, total, checkpoint):
+    """Pass over the texts that a checkpoint has counted, and return how many they are."""
+    done, expected = progress
+    for text in islice(texts, done):
+        fingerprint.update(hashlib.sha256(text.encode()).digest())
+    if fingerprint.hexdigest() != expected or total.model_name != lm.name:
+        raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
+    return done
+
+
+def _empty(lm):
+    heads = (lm.n_layers, lm.n_heads)
+    sums = {name: np.zeros((len(PER), *heads)) for name in ("y", "yy", "yn")}
+    sums |= {name: np.zeros(len(PER)) for name in ("n", "nn")}
+    histogram, exponent = np.zeros((*heads, BINS), np.int64), np.full(heads, -30, np.int64)
+    return Profile(lm.name, lm.head_size, **sums, histogram=histogram, exponent=exponent, counts=np.zeros(3, np.int64))
+
+
+@torch.no_grad()
+def _profile_chunk(lm, texts):
+    """A few texts: cut, batched by length, run, and added up text by text."""
+    profile = _empty(lm)
+    encoded = [_token_ids(lm, text) for text in texts]
+    y = np.zeros((len(texts), len(PER), lm.n_layers, lm.n_heads))
+    n = np.zeros((len(texts), len(PER)))
+    for batch in _batches(encoded, lm.context):
+        owners, windows = zip(*batch)
+        lengths = torch.tensor([len(window) for window in windows])
+        ids = torch.zeros(len(windows), max(lengths), dtype=torch.long)
+        for row, window in zip(ids, windows):
+            row[: len(window)] = torch.tensor(window)
+        look = _Streaming(lengths.to(lm.model.device), profile)
+        with attention_function(lm.model, look):
+            # the body alone: the logits of every token are no part of any statistic
+            lm.model.base_model(input_ids=ids.to(lm.model.device), use_cache=False)
+        np.add.at(y, list(owners), look.numerators.numpy())
+        np.add.at(n, list(owners), _denominators(lengths.numpy()))
+    counted = [len(ids) >= 2 for ids in encoded]
+    profile.y, profile.yy, profile.n, profile.nn = y.sum(0), (y**2).sum(0), n.sum(0), (n**2).sum(0)
+    profile.yn = (y * n[:, :, None, None]).sum(0)
+    n_tokens = sum(len(ids) for ids, kept in zip(encoded, counted) if kept)
+    profile.counts[:] = sum(counted), n_tokens, len(texts) - sum(counted)
+    return profile
+
+
+def _token_ids(lm, text):
+    if not isinstance(text, str):
+        raise TypeError(f"texts: expected strings, got {type(text).__name__}: {text!r:.60}")
+    return lm.tokenizer(text, verbose=False)["input_ids"] if text else []
+
+
+def _batches(encoded, context):
+    """Lists of (number of the text, token ids of a window), windows of like length together."""
+    windows = [
+        (i, ids[start : start + context])
+        for i, ids in enumerate(encoded)
+        if len(ids) >= 2
+        for start in range(0, len(ids), context)
+    ]
+    windows.sort(key=lambda window: len(window[1]))
+    while windows:
+        rows = max(1, BATCH_TOKENS // len(windows[-1][1]))
+        yield windows[-rows:]
+        del windows[-rows:]
+
+
+def _denominators(lengths):
+    """How many scores, queries and weights a window of each length counts: [window, statistic]."""
+    pairs, from_1, from_2 = lengths * (lengths + 1) / 2, lengths - 1, np.maximum(lengths - 2, 0)
+    counts = {
+        "scores": pairs,
+        "queries from 1": from_1,
+        "queries from 2": from_2,
+        "weights from query 2": np.maximum(pairs - 3, 0),
+    }
+    return np.stack([counts[per] for per in PER.values()], axis=1)
+
+
+class _Streaming:
+    """The attention function that adds up a batch. numerators: float64 [window, statistic, layer, head]."""
+
+    def __init__(self, lengths, profile):
+        self.lengths, self.profile = lengths, profile
+        self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64)
+
+    def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
+        shared_by = query.shape[1] // key.shape[1]
+        key, value = (x.repeat_interleave(shared_by, dim=1) for x in (key, value))
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        output = torch.empty_like(query)
+        for start in range(0, query.shape[2], QUERIES):
+            rows = slice(start, min(start + QUERIES, query.shape[2]))
+            raw = query[:, :, rows] @ key[:, :, : rows.stop].transpose(-1, -2)
+            exponentials, total = self._count(raw, start, module.layer_idx, scale)
+            output[:, :, rows] = exponentials @ value[:, :, : rows.stop] / total
+        return output.transpose(1, 2), None
+
+    def _count(self, raw, start, layer, scale):
+        """Add up a block of raw scores [window, head, row, key]; return e^(score − max) and its row sums."""
+        n_rows, n_keys = raw.shape[-2:]
+        query = torch.arange(start, n_keys, device=raw.device)
+        past = torch.ones(n_rows, n_rows, device=raw.device).tril()  # of the block's own triangle
+        n_future = torch.arange(n_rows - 1, -1, -1, device=raw.device)
+        padded = query >= self.lengths[:, None]  # [window, row]
+        n = (query + 1).float()
+
+        raw[..., start:].mul_(past)  # a product is many times as fast as masked_fill_
+        if padded.any():
+            raw.masked_fill_(padded[:, None, :, None], 0)
+        n_hidden = len(raw) * n_future.sum() + (padded * (n_keys - n_future)).sum()
+        self._add_to_histogram(raw, layer, int(n_hidden))
+        below = (raw < 0).sum(-1)
+
+        top = (raw[..., start:] + past.log()).amax(-1, keepdim=True)  # log 0 = −∞
+        if start:
+            top = torch.maximum(top, raw[..., :start].amax(-1, keepdim=True))
+        score = raw.sub_(top).mul_(scale)
+        score[..., start:].mul_(past)
+        total_score, total_square = score.sum(-1), torch.linalg.vecdot(score, score)
+        first = score[..., 0]
+        weight = score.exp()
+        weight[..., start:].mul_(past)
+        total = weight.sum(-1)
+        tiny = (weight < 0.01 * total[..., None]).sum(-1) - n_future
+
+        mean = total_score / n
+        columns = {
+            "share_below_zero": below,
+            "mean": total_score / scale + n * top[..., 0],
+            "sink_weight": weight[..., 0] / total,
+            "sink_gap": first - (total_score - first) / (n - 1).clamp(min=1),
+            "row_spread": (total_square / n - mean**2).clamp(min=0).sqrt(),
+            "entropy": (total.log() - torch.linalg.vecdot(weight, score) / total) / n.log().clamp(min=1e-9),
+            "share_tiny_weights": tiny,
+        }
+        from_query = {"scores": 0, "queries from 1": 1, "queries from 2": 2, "weights from query 2": 2}
+        for i, (name, per) in enumerate(PER.items()):
+            counted = ~padded & (query >= from_query[per])
+            summed = (columns[name].double() * counted[:, None]).sum(-1)
+            self.numerators[:, i, layer] += summed.cpu()
+        return weight, total[..., None]
+
+    def _add_to_histogram(self, raw, layer, n_hidden):
+        """Count the scores of a block; the hidden ones stand as 0 and are taken off again."""
+        profile, n_heads = self.profile, raw.shape[1]
+        largest = torch.maximum(-raw.amin(-1), raw.amax(-1)).amax((0, 2))  # of each head
+        needed = _exponent_for(largest.cpu().numpy())
+        wider = np.maximum(needed - profile.exponent[layer], 0)
+        profile.histogram[layer] = _coarser(profile.histogram[layer], wider)
+        profile.exponent[layer] += wider
+        per_unit = torch.tensor(2.0 ** -profile.exponent[layer], dtype=torch.float32, device=raw.device)
+        offset = torch.arange(n_heads, device=raw.device) * BINS + BINS // 2
+        bins = torch.addcmul(offset[:, None, None].float(), raw, per_unit[:, None, None]).long()
+        counts = torch.bincount(bins.flatten(), minlength=n_heads * BINS).cpu().numpy().reshape(n_heads, BINS)
+        counts[:, BINS // 2] -= n_hidden
+        profile.histogram[layer] += counts
+
+
+def _exponent_for(largest):
+    """The smallest exponent for which BINS bins of 2^exponent about 0 hold scores up to ±largest."""
+    return np.frexp(np.maximum(largest, 1e-6) * (2.0 / BINS) * (1 + 1e-4))[1]
+
+
+def _coarser(histogram, steps):
+    """Histograms [..., bin] with bins 2^steps times as wide, steps one a histogram: pairs of bins, added up."""
+    steps = np.asarray(steps)
+    while steps.max() > 0:
+        pairs = histogram.reshape(*histogram.shape[:-1], -1, 2).sum(-1)
+        padding = [(0, 0)] * (histogram.ndim - 1) + [(BINS // 4, BINS // 4)]
+        histogram = np.where((steps > 0)[..., None], np.pad(pairs, padding), histogram)
+        steps = steps - 1
+    return histogram

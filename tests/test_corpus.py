@@ -1,0 +1,218 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import gaussian_kde
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import aero_helpers as aero
+from aero_helpers import corpus
+from aero_helpers.models import LanguageModel
+
+ROWS_FROM = {"sink_weight": 1, "sink_gap": 2, "row_spread": 2, "entropy": 2}
+
+
+@pytest.fixture(scope="module")
+def texts():
+    scenes = [scene.text for scene in aero.read_scenes()]
+    return [*scenes[:10], "A dog ran.", scenes[10] * 6, "The old man", *scenes[11:14]]  # one longer than mini's context
+
+
+def expected_table(lm, texts):
+    """The same statistics from whole T × T records, text by text and row by row."""
+    records = []
+    for text in texts:
+        ids = lm.tokenizer(text)["input_ids"]
+        for start in range(0, len(ids), lm.context):
+            scores, head_size = corpus_capture(lm, ids[start : start + lm.context])
+            records.append(aero.AttentionRecord(["x"] * scores.shape[-1], scores, head_size, lm.name))
+    tables = aero.shift_tables(records)
+    n_tokens = np.array([record.n_tokens for record in records])[tables.text]
+    weights = {name: n_tokens - first for name, first in ROWS_FROM.items()}
+    weights |= {"share_below_zero": tables.n_scores, "mean": tables.n_scores, "share_tiny_weights": tables.n_scores - 3}
+    heads = [tables.layer, tables["head"]]
+    ratios = {
+        name: ((tables[name] * w).groupby(heads).sum() / pd.Series(w, tables.index).groupby(heads).sum()).to_numpy()
+        for name, w in weights.items()
+    }
+    past = [record.raw_scores[..., aero.causal_mask(record.n_tokens)].flatten(0, 1) for record in records]
+    return ratios, torch.cat(past, dim=-1).double().numpy()
+
+
+def corpus_capture(lm, ids):
+    from aero_helpers.recording import capture
+
+    return capture(lm.model, torch.tensor(ids))
+
+
+@pytest.fixture(scope="module")
+def llama(mini):
+    """Grouped queries and rotary positions, small and random."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": 300}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(mini.tokenizer), **sizes, **heads))
+    return LanguageModel("small llama", model, mini.tokenizer)
+
+
+@pytest.mark.parametrize("name", ["mini", "full_size", "llama"])
+def test_every_column_equals_the_whole_matrices(name, texts, request):
+    lm = request.getfixturevalue(name)
+    table = aero.profile(lm, texts).table()
+    ratios, scores = expected_table(lm, texts)
+    for column, expected in ratios.items():
+        assert np.abs(table[column].to_numpy() - expected).max() < 1e-4 * max(1, np.abs(expected).max()), column
+    assert (table.n_scores == scores.shape[1]).all()
+    widths = 2.0 ** aero.profile(lm, texts).exponent.ravel()
+    assert (np.abs(table["median"] - np.median(scores, axis=1)) <= widths).all()
+    assert (widths * corpus.BINS / 4 <= np.abs(scores).max(axis=1) * 1.01).all()  # no wider than they need to be
+
+
+def test_padding_and_batching_leave_no_trace(mini, texts):
+    """Texts one by one, never padded, against all together."""
+    together = aero.profile(mini, texts)
+    alone = sum((aero.profile(mini, [text]) for text in texts[1:]), aero.profile(mini, texts[:1]))
+    assert np.array_equal(together.counts, alone.counts) and np.array_equal(together.exponent, alone.exponent)
+    assert np.allclose(together.table(), alone.table(), atol=1e-4)
+    assert np.abs(together.histogram - alone.histogram).sum() <= 2e-4 * together.histogram.sum()
+
+
+def test_density_is_scipys(mini, texts):
+    found = aero.profile(mini, texts)
+    _, scores = expected_table(mini, texts)
+    for layer, head in ((0, 0), (3, 3), (5, 2)):
+        curve = found.density(layer, head)
+        exact = gaussian_kde(scores[layer * 4 + head])
+        x = curve.x[::50]
+        assert np.abs(curve.y[::50] - exact(x)).max() < 1e-3 * curve.y.max()
+        assert np.trapezoid(curve.y, curve.x) == pytest.approx(1, abs=1e-6)
+
+
+def test_intervals_cover_the_truth_over_corpora(mini):
+    """Corpora drawn from the scenes with replacement: what the table says of its own uncertainty is so."""
+    each = [aero.profile(mini, [scene.text]) for scene in aero.read_scenes()]
+    everything = sum(each[1:], each[0]).table()
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(40):
+        drawn = [each[i] for i in rng.integers(len(each), size=30)]
+        table = sum(drawn[1:], drawn[0]).table()
+        for name in ("share_below_zero", "entropy", "row_spread"):
+            covered.append((table[f"{name}_low"] <= everything[name]) & (everything[name] <= table[f"{name}_high"]))
+    assert 0.9 < np.mean(covered) < 0.99
+    assert each[0].table().entropy_low.isna().all()
+
+
+def test_bad_texts_are_counted_and_harm_nothing(mini, texts):
+    clean = aero.profile(mini, texts)
+    spoilt = aero.profile(mini, ["", *texts, "a", ""])
+    assert spoilt.counts.tolist() == [len(texts), clean.counts[1], 3]
+    assert np.allclose(spoilt.table(), clean.table(), atol=1e-6)
+    assert "3 texts left out" in repr(spoilt)
+    with pytest.raises(TypeError, match="expected strings, got int: 7"):
+        aero.profile(mini, ["The dog.", 7])
+    with pytest.raises(TypeError, match="got one string; put it into a list"):
+        aero.profile(mini, "The dog.")
+
+
+def test_any_iterable_is_taken_and_nothing_at_all_gives_nan(mini, texts):
+    assert np.array_equal(aero.profile(mini, iter(texts)).y, aero.profile(mini, texts).y)
+    empty = aero.profile(mini, [])
+    assert empty.counts.tolist() == [0, 0, 0] and empty.table().entropy.isna().all()
+
+
+def test_profiles_of_two_models_do_not_add_up(mini, llama):
+    with pytest.raises(
+        ValueError, match=r"expected two of one model, got Profile\('mini'.* and Profile\('small llama'"
+    ):
+        aero.profile(mini, ["The dog ran."]) + aero.profile(llama, ["The dog ran."])
+
+
+def test_save_and_load_keep_everything(mini, texts, tmp_path):
+    found = aero.profile(mini, texts)
+    found.save(tmp_path / "profile.safetensors")
+    again = aero.Profile.load(tmp_path / "profile.safetensors")
+    assert repr(again) == repr(found)
+    pd.testing.assert_frame_equal(again.table(), found.table())
+    with pytest.raises(FileNotFoundError, match="expected a profile, found no file"):
+        aero.Profile.load(tmp_path / "none")
+    (tmp_path / "damaged").write_bytes(b"x" * 99)
+    with pytest.raises(ValueError, match="damaged or different file"):
+        aero.Profile.load(tmp_path / "damaged")
+    mini.record("The dog ran.").save(tmp_path / "record")
+    with pytest.raises(ValueError, match="expected the format 'aero_helpers profile 1', got 'aero_helpers attention"):
+        aero.Profile.load(tmp_path / "record")
+
+
+class Interrupted(Exception):
+    pass
+
+
+def stop_after(texts, n):
+    for i, text in enumerate(texts):
+        if i == n:
+            raise Interrupted
+        yield text
+
+
+def test_an_interrupted_profile_goes_on_to_the_same_numbers(mini, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "CHUNK", 3)
+    path = tmp_path / "checkpoint"
+    with pytest.raises(Interrupted):
+        aero.profile(mini, stop_after(texts, 11), checkpoint=path)
+    assert aero.Profile.load(path).counts[0] == 9
+    seen = []
+    resumed = aero.profile(mini, (seen.append(text) or text for text in texts), checkpoint=path)
+    assert seen == texts
+    whole = aero.profile(mini, texts)
+    for name in corpus.SUMS:
+        assert np.array_equal(getattr(resumed, name), getattr(whole, name)), name
+    with pytest.raises(ValueError, match="expected a checkpoint of mini on these texts"):
+        aero.profile(mini, reversed(texts), checkpoint=path)
+
+
+def test_a_killed_process_loses_at_most_a_chunk(mini, texts, tmp_path):
+    """kill -9 in the middle, then the same call again."""
+    script = textwrap.dedent("""
+        import sys, time
+        import aero_helpers as aero
+        from aero_helpers import corpus
+        corpus.CHUNK = 2
+        def slowly(texts):
+            for text in texts:
+                time.sleep(0.2)
+                yield text
+        texts = [scene.text for scene in aero.read_scenes()]
+        aero.profile(aero.load("mini"), slowly(texts), checkpoint=sys.argv[1])
+    """)
+    path = tmp_path / "checkpoint"
+    process = subprocess.Popen([sys.executable, "-c", script, path], stderr=subprocess.DEVNULL)
+    since = time.monotonic()
+    while not path.exists() and process.poll() is None and time.monotonic() - since < 120:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    scenes = [scene.text for scene in aero.read_scenes()]
+    assert 2 <= aero.Profile.load(path).counts[0] < len(scenes)
+    resumed = aero.profile(mini, scenes, checkpoint=path)
+    assert resumed.counts[0] == len(scenes)
+    assert np.allclose(resumed.table(), aero.profile(mini, scenes).table(), atol=1e-4)
+
+
+def test_memory_and_numbers_do_not_depend_on_how_far_the_scores_reach():
+    """Bins double their width when a score lies outside; counts are kept."""
+    counts = np.arange(2 * corpus.BINS).reshape(2, corpus.BINS)
+    wide = corpus._coarser(counts, np.array([0, 3]))
+    assert np.array_equal(wide[0], counts[0]) and wide[1].sum() == counts[1].sum()
+    middle = corpus.BINS // 2
+    assert wide[1, middle] == counts[1, middle : middle + 8].sum()
+    for largest in (1e-9, 0.3, 1.0, 2.0**11, 500.0):
+        exponent = corpus._exponent_for(np.array([largest]))[0]
+        assert max(largest, 1e-6) < 2.0**exponent * corpus.BINS / 2 <= max(largest, 1e-6) * 2.01
