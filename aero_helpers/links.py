@@ -58,7 +58,10 @@ def _scene(lines):
 
 def _link(kind, pair, text, sentence_start):
     """Find "earlier later" or "earlier later#2" at the end of the scene so far."""
-    earlier, later, number = re.fullmatch(r"\s*(\S+) ([^\s#]+)(?:#(\d))?\s*", pair).groups()
+    written = re.fullmatch(r"\s*(\S+) ([^\s#]+)(?:#([1-9]))?\s*", pair)
+    if not written:
+        raise ValueError(f"link: expected 'earlier later' or 'earlier later#2', got {pair.strip()!r}")
+    earlier, later, number = written.groups()
     laters = [place for place in _places(later, text) if place[0] >= sentence_start]
     n = int(number or 1)
     earliers = [place for place in _places(earlier, text) if len(laters) >= n and place[1] <= laters[n - 1][0]]

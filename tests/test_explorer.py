@@ -51,6 +51,8 @@ def test_a_frame_shows_the_histogram_of_its_step():
     plt.close(figure)
     with pytest.raises(ValueError, match=r"step: expected one of 0, 1, 2, .* got 5"):
         plots.training_frame(history, 5)
+    with pytest.raises(ValueError, match=r"got 3\.7"):
+        plots.training_frame(history, 3.7)
 
 
 def test_the_still_has_every_layer_and_the_same_steps():

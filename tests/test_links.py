@@ -47,6 +47,8 @@ def test_links_are_the_ones_that_are_meant(scenes):
         ("The dog ran. | The dog", "expected a sentence and 4 columns"),
         ("The dog ran. | The cat | | |", "expected the words 'The cat' in this order"),
         ("The dog ran. | dog The | | |", "expected the words 'dog The' in this order"),
+        ("The dog ran. | dog | | |", "expected 'earlier later' or 'earlier later#2', got 'dog'"),
+        ("The dog ran. | The dog#0 | | |", "expected 'earlier later' or 'earlier later#2', got 'The dog#0'"),
         ("The dog ran. | The dog#2 | | |", "expected the words 'The dog#2' in this order"),
     ],
 )

@@ -7,6 +7,8 @@ import torch
 from conftest import TEXT, randomised
 from safetensors.torch import save_file
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -16,7 +18,7 @@ from transformers import (
 )
 
 import aero_helpers as aero
-from aero_helpers.recording import FORMAT, capture, readable_tokens
+from aero_helpers.recording import FORMAT, capture, queries_and_keys, readable_tokens
 
 
 def hooked_scores(lm, text):
@@ -219,3 +221,11 @@ def test_records_that_do_not_fit_together_are_refused(change, words):
 def test_layer_and_head_out_of_range_are_named(record, layer, head, words):
     with pytest.raises(IndexError, match=words):
         record.head_scores(layer, head)
+
+
+def test_a_model_outside_the_attention_interface_is_named(mini):
+    """A model without layers stands for one that never calls the registered function."""
+    model = GPT2LMHeadModel(GPT2Config(n_layer=0, n_embd=8, n_head=2, vocab_size=16))
+    for call in (capture, queries_and_keys):
+        with pytest.raises(ValueError, match="GPT2LMHeadModel does not use transformers' attention interface"):
+            call(model, torch.tensor([1, 2]))

@@ -103,6 +103,8 @@ def test_tables_of_several_records_stand_under_each_other(small):
     )
     with pytest.raises(ValueError, match="expected at least one AttentionRecord, got none"):
         aero.shift_tables([])
+    with pytest.raises(ValueError, match="expected what shift_tables returns, got the columns layer, head"):
+        aero.mean_over_texts(aero.shift_table(small))
 
 
 def test_own_and_other_keys_against_a_loop_over_pairs_of_heads():
@@ -118,6 +120,8 @@ def test_own_and_other_keys_against_a_loop_over_pairs_of_heads():
             assert row[prefix + "median"] == pytest.approx(np.median(pairs), abs=1e-5)
     with pytest.raises(ValueError, match="expected 2 or more key heads that divide 4 heads, got 1"):
         aero.own_and_other_keys(q, k[:, :1])
+    with pytest.raises(ValueError, match=r"of one text, got \[2, 4, 6, 8\] and \[2, 2, 5, 8\]"):
+        aero.own_and_other_keys(q, k[:, :, :5])
 
 
 def test_the_shift_of_mini_belongs_to_a_heads_own_pair(mini):

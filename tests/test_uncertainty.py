@@ -44,6 +44,13 @@ def test_the_interval_is_the_same_each_time_and_does_not_mind_the_order_of_rows(
     assert shuffled == pytest.approx(aero.interval(table, mean, by="text"))
 
 
+def test_five_groups_are_enough_and_more_drawings_are_another_answer():
+    table = clustered(3, n_texts=5)
+    low, high = aero.interval(table, mean, by="text")
+    assert low < table.x.mean() < high
+    assert aero.interval(table, mean, by="text", n_resamples=50) != (low, high)
+
+
 def test_a_statistic_that_does_not_vary_has_an_interval_of_no_width():
     table = pd.DataFrame({"text": np.repeat(np.arange(6), 3), "x": 2.5})
     assert aero.interval(table, mean, by="text") == (2.5, 2.5)
