@@ -81,7 +81,10 @@ def score_terms(q, k, b_q, b_k):
     Raises what `raw_scores` raises, and ValueError where the biases do not fit q and k.
     """
     for name, bias, x in (("b_q", b_q, q), ("b_k", b_k, k)):
+        _require_tensor(name[-1], x, least_dims=2)
         _require_tensor(name, bias, least_dims=1)
+        if bias.dtype != x.dtype:
+            raise TypeError(f"{name}: expected {x.dtype}, as {name[-1]} is, got {bias.dtype}")
         if bias.shape != x.shape[:-2] + x.shape[-1:]:
             raise ValueError(f"{name}: expected {_shape(x[..., 0, :])}, one a head, got {_shape(bias)}")
     constant_q, constant_k = b_q[..., None, :].expand_as(q), b_k[..., None, :].expand_as(k)

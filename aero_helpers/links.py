@@ -13,17 +13,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aero_helpers.shift import require_one_model
+
 SCENES = Path(__file__).parent / "scenes.txt"
 KINDS = ("determiner–noun", "adjective–noun", "verb–object", "pronoun–antecedent")
 
 
 @dataclass(frozen=True)
 class Link:
-    """kind: one of KINDS; earlier and later: the two words' places in the text, (start, end)."""
+    """kind: one of KINDS; earlier and later: the two words' places in the text, (start, end).
+
+    Raises ValueError for another kind, and for words that do not follow each other.
+    """
 
     kind: str
     earlier: tuple
     later: tuple
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        if not self.earlier[0] < self.earlier[1] <= self.later[0] < self.later[1]:
+            raise ValueError(f"link: expected the earlier word before the later, got {self.earlier} and {self.later}")
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,13 @@ def link_table(records, scenes):
     Raises ValueError where records and scenes do not belong together.
     """
     records, scenes = list(records), list(scenes)
+    require_one_model(records)
     texts = ["".join(record.tokens) for record in records]
     if not texts or texts != [scene.text for scene in scenes]:
-        raise ValueError(f"records: expected one of each of {len(scenes)} scenes, in their order, got {texts}")
+        raise ValueError(
+            f"records: expected one of each of {len(scenes)} scenes, in their order, got {texts}"
+            " (letters that are cut into several tokens cannot be placed in the text)"
+        )
     weights = [_non_sink(record) for record in records]
     by_distance = _share_by_distance(weights)
     rows = [
@@ -134,6 +149,8 @@ def _link_rows(i, kind, record, scene, matrices, by_distance):
     sums = np.zeros((4, *matrices.shape[:2]))
     for link in (link for link in scene.links if link.kind == kind):
         queries, keys = (_tokens_in(place, record.tokens) for place in (link.later, link.earlier))
+        if not queries or not keys:
+            raise ValueError(f"link: expected places of words in {scene.text!r}, got {link}")
         if 0 in keys:
             continue
         rows = matrices[:, :, queries]  # [layer, head, query of the link, key]

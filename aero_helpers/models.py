@@ -125,16 +125,16 @@ class LanguageModel:
         They are what the model multiplies: after the split into heads and any rotation of
         positions, biases included. Raises what `encode` raises.
         """
-        return queries_and_keys(self.model, self.encode(text, truncate)[0])
+        return queries_and_keys(self.model, self.encode(text, truncate)[0], self.change)
 
     def biases(self):
-        """GPT-2's (b_Q, b_K), each [layer, head, head_size]: copies.
+        """GPT-2's (b_Q, b_K), each float32 [layer, head, head_size]: copies.
 
         Raises ValueError for another architecture.
         """
         if not isinstance(self.model, GPT2LMHeadModel):
             raise ValueError(f"{self.name}: expected a GPT-2, whose c_attn has biases, got {type(self.model).__name__}")
-        fused = torch.stack([block.attn.c_attn.bias.detach() for block in self.model.transformer.h])
+        fused = torch.stack([block.attn.c_attn.bias.detach().float() for block in self.model.transformer.h])
         return tuple(part.unflatten(-1, (self.n_heads, self.head_size)).clone() for part in split_qkv(fused)[:2])
 
     @torch.no_grad()

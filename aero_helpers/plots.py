@@ -208,7 +208,7 @@ def training_stills(history):
     steps = [np.abs(history["step"] - step).argmin() for step in FILM_STEPS]
     n_layers = history["histogram"].shape[1]
     fig, axes = plt.subplots(2, -(-n_layers // 2), figsize=(9.5, 6.4), layout="constrained", sharex=True, sharey=True)
-    for layer, ax in enumerate(axes.flat):
+    for layer, ax in zip(range(n_layers), axes.flat):
         for row, step in enumerate(steps):
             _score_ridge(ax, history, step, layer, row)
         ax.set_yticks(range(len(steps)), [str(history["step"][step]) for step in steps])

@@ -236,21 +236,23 @@ def capture(model, token_ids, change=None):
 
 
 @torch.no_grad()
-def queries_and_keys(model, token_ids):
+def queries_and_keys(model, token_ids, change=None):
     """Run `model` on one text, token_ids [T], and return the queries and keys that it multiplies.
 
     Both float32, after any rotation of positions: queries [layer, head, T, head_size], keys
     [layer, key head, T, head_size]. GPT-2 has as many key heads as heads. In grouped-query
-    attention there are fewer, and head h uses key head h // (heads / key heads).
+    attention there are fewer, and head h uses key head h // (heads / key heads). `change` is
+    `attend`'s: with it, later layers see what the changed earlier ones give them.
 
     Raises ValueError for a model that does not use transformers' attention interface.
     """
     queries, keys = {}, {}
+    attention = attend(change=change) if change else sdpa_attention_forward
 
     def look(module, query, key, *args, **kwargs):
         queries[module.layer_idx] = query[0].float().cpu()
         keys[module.layer_idx] = key[0].float().cpu()
-        return sdpa_attention_forward(module, query, key, *args, **kwargs)
+        return attention(module, query, key, *args, **kwargs)
 
     with attention_function(model, look):
         model(input_ids=token_ids[None].to(model.device), use_cache=False)

@@ -73,10 +73,19 @@ def shift_table(record, entries="causal"):
 
 def shift_tables(records, entries="causal"):
     """`shift_table` of several records, one row a (text, layer, head); text counts from 0."""
+    records = list(records)
     tables = [shift_table(record, entries) for record in records]
     if not tables:
         raise ValueError("records: expected at least one AttentionRecord, got none")
+    require_one_model(records)
     return pd.concat(tables, keys=range(len(tables)), names=["text", None]).reset_index("text").reset_index(drop=True)
+
+
+def require_one_model(records):
+    """Raise ValueError unless all records are of one model."""
+    models = {(record.model_name, record.n_layers, record.n_heads) for record in records}
+    if len(models) > 1:
+        raise ValueError(f"records: expected records of one model, got {sorted(models)}")
 
 
 def mean_over_texts(tables):
@@ -133,12 +142,13 @@ def term_table(terms):
     """
     rows = []
     for name, scores in terms.items():
+        scores = scores.detach().double()
         past = causal_mask(scores.shape[-1], scores.device)
-        within = ((scores - row_means(scores)) * past).double()
+        within = (scores - row_means(scores)) * past
         numbers = {
-            "mean": scores[..., past].double().mean(-1),
+            "mean": scores[..., past].mean(-1),
             "visible": (within**2).sum((-2, -1)).div(past.sum()).sqrt(),
-            "key_0_gap": _gap_to_key_0(scores.double())[..., 1:].mean(-1),
+            "key_0_gap": _gap_to_key_0(scores)[..., 1:].mean(-1),
         }
         layers, heads = np.indices(scores.shape[:2]).reshape(2, -1)
         columns = {column: x.numpy().ravel() for column, x in numbers.items()}

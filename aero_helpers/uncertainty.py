@@ -1,5 +1,7 @@
 """How sure a number is: intervals over what was drawn at random, and rank correlations over heads."""
 
+import warnings
+
 import numpy as np
 from scipy.stats import bootstrap, rankdata
 
@@ -13,33 +15,42 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
     independently: the text, say. The rows of one text belong together, so a text is drawn with all
     of its rows or not at all; an interval from single rows would claim far more than is known.
     `statistic` takes a table and returns a number. Bias-corrected and accelerated (BCa): Efron
-    1987, "Better Bootstrap Confidence Intervals", by `scipy.stats.bootstrap`, seeded. (NaN, NaN)
-    where the statistic is not a number for some of the drawn tables.
+    1987, "Better Bootstrap Confidence Intervals", by `scipy.stats.bootstrap`, seeded. Where
+    BCa has no answer (a statistic that takes few values, a few drawn tables for which it is not a
+    number), the plain percentiles; (NaN, NaN) where more than one drawn table in twenty gives none.
 
     Raises ValueError where there is no such column, or fewer than 5 groups in it: too few to say
-    how they vary.
+    how they vary; for a level that does not lie between 0 and 1, and for under 20 resamples.
     """
     if by not in table:
         raise ValueError(f"by: expected one of {', '.join(map(str, table))}, got {by!r}")
+    if not 0 < level < 1 or n_resamples < 20:
+        raise ValueError(f"level and n_resamples: expected 0 < level < 1 and 20 or more, got {level} and {n_resamples}")
     groups = list(table.groupby(by).indices.values())
     if len(groups) < 5:
         raise ValueError(f"table: expected at least 5 groups by {by!r}, got {len(groups)}")
 
     def of_groups(drawn):
-        return statistic(table.iloc[np.concatenate([groups[i] for i in drawn])])
+        rows = table.iloc[np.concatenate([groups[i] for i in drawn])]
+        own_number = np.repeat(np.arange(len(drawn)), [len(groups[i]) for i in drawn])
+        return statistic(rows.assign(**{by: own_number}))  # a group drawn twice counts as two groups
 
-    if np.ptp([of_groups(np.delete(np.arange(len(groups)), i)) for i in range(len(groups))]) == 0:
-        value = float(statistic(table))  # leaving out any group changes nothing: BCa would divide 0 by 0
-        return value, value
-    found = bootstrap(
-        (np.arange(len(groups)),),
-        of_groups,
-        vectorized=False,
-        n_resamples=n_resamples,
-        confidence_level=level,
-        rng=np.random.default_rng(SEED),
-    )
-    return tuple(map(float, found.confidence_interval))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # where BCa has no answer, it says so in NaN
+        found = bootstrap(
+            (np.arange(len(groups)),),
+            of_groups,
+            vectorized=False,
+            n_resamples=n_resamples,
+            confidence_level=level,
+            rng=np.random.default_rng(SEED),
+        )
+    if np.isfinite(found.confidence_interval).all():
+        return tuple(map(float, found.confidence_interval))
+    drawn = found.bootstrap_distribution[np.isfinite(found.bootstrap_distribution)]
+    if len(drawn) < 0.95 * n_resamples:
+        return np.nan, np.nan
+    return tuple(map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])))
 
 
 def rank_correlation(table, x, y, given=None):
@@ -47,7 +58,8 @@ def rank_correlation(table, x, y, given=None):
 
     The partial correlation asks whether x and y still go together among rows that are alike in
     `given`: (ρ_xy − ρ_xz ρ_yz) / √((1 − ρ_xz²)(1 − ρ_yz²)), Kendall and Stuart, "The Advanced Theory of
-    Statistics", volume 2, chapter 27. NaN where a column is constant.
+    Statistics", volume 2, chapter 27. NaN where a column is constant or, for
+    the partial one, where z has the ranks of x or y.
 
     Raises ValueError for a column that is not there.
     """
@@ -59,4 +71,7 @@ def rank_correlation(table, x, y, given=None):
         rho = np.corrcoef([rankdata(table[name]) for name in names])
         if given is None:
             return float(rho[0, 1])
-        return float((rho[0, 1] - rho[0, 2] * rho[1, 2]) / np.sqrt((1 - rho[0, 2] ** 2) * (1 - rho[1, 2] ** 2)))
+        unexplained = (1 - rho[0, 2] ** 2) * (1 - rho[1, 2] ** 2)
+        if unexplained < 1e-12:  # one of them is nothing but z: what is left is rounding
+            return np.nan
+        return float((rho[0, 1] - rho[0, 2] * rho[1, 2]) / np.sqrt(unexplained))

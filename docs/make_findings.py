@@ -84,7 +84,9 @@ def weight_change(records, change):
 
 
 def without_key_bias(lm, text):
-    """The largest change of a logit when b_K is deleted from the model."""
+    """The largest change of a logit when b_K is deleted from the model; None where it has none."""
+    if not hasattr(lm.model, "transformer"):
+        return None
     other, ids, width = deepcopy(lm.model), lm.encode(text)[0][None], lm.model.config.hidden_size
     with torch.no_grad():
         for block in other.transformer.h:
@@ -298,17 +300,17 @@ def measure(records, lm=None):
 
 
 def _run(command, names):
-    """What a command returns; None where it needs a model, or biases, that are not there."""
-    try:
-        return eval(command, names)
-    except (NameError, AttributeError):  # no lm among the names; an architecture without c_attn
-        return None
+    """What a command returns; None where it needs a model, and there are records alone."""
+    needed = {"lm", "texts", "effects", "links"} & set(compile(command, "command", "eval").co_names)
+    return eval(command, names) if needed <= names.keys() else None
 
 
 def _plain(value):
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
-    return value if value is None or isinstance(value, str) else float(f"{value:.6g}")
+    if value is None or isinstance(value, str):
+        return value
+    return None if np.isnan(value) else float(f"{value:.6g}")
 
 
 def written(value, how):
@@ -372,7 +374,7 @@ def _decimal_commas(cell):
 
 
 def main(name=None, folder=None):
-    if name == "recorded" and folder is None:
+    if name not in (None, *COLUMNS) or (name == "recorded") != (folder is not None):
         sys.exit(__doc__)
     if name == "recorded":
         measured = {name: measure(read_records(Path(folder)))}
@@ -382,9 +384,10 @@ def main(name=None, folder=None):
     else:
         measured = {}
     numbers = (json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}) | measured
+    pages = {about["file"]: page(numbers, language) for language, about in PAGES.items()}
     NUMBERS.write_text(json.dumps(numbers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    for language, about in PAGES.items():
-        (FOLDER / about["file"]).write_text(page(numbers, language), encoding="utf-8")
+    for name, text in pages.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -127,5 +127,9 @@ def test_biases_that_do_not_fit_are_named():
     q = torch.ones(2, 5, 8)
     with pytest.raises(ValueError, match=r"b_k: expected \[2, 8\], one a head, got \[8\]"):
         aero.score_terms(q, q, torch.ones(2, 8), torch.ones(8))
+    with pytest.raises(TypeError, match=r"q: expected a torch.Tensor, got list"):
+        aero.score_terms([1.0], q, torch.ones(2, 8), torch.ones(2, 8))
+    with pytest.raises(TypeError, match=r"b_k: expected torch.float32, as k is, got torch.float64"):
+        aero.score_terms(q, q, torch.ones(2, 8), torch.ones(2, 8).double())
     with pytest.raises(TypeError, match=r"b_q: expected a torch.Tensor, got list"):
         aero.score_terms(q, q, [1.0], torch.ones(2, 8))

@@ -17,6 +17,26 @@ def both_languages():
 
 
 @pytest.mark.parametrize("name", EXERCISES)
+def test_a_tuple_is_no_tensor_and_a_tensor_no_tuple(name):
+    right = EXERCISES[name].right
+    wrapped = lambda *args: (right(*args),) if not isinstance(right(*args), tuple) else right(*args)[0]  # noqa: E731
+    assert EXERCISES[name](wrapped).state == "wrong"
+
+
+class NoType:
+    dtype = property(lambda self: {}["x"])
+
+
+def test_an_answer_whose_type_raises_is_taken_with_grace():
+    assert check.key_bias_part(lambda q, b_k: NoType()).state == "wrong"
+
+
+def test_a_head_size_written_into_the_code_is_found_out():
+    fixed = lambda x, n: x.unflatten(-1, (n, 12)).transpose(0, 1).split(4, -1)  # noqa: E731
+    assert not check.split_gpt_neox(fixed)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
 def test_the_right_answer_passes(name):
     verdict = EXERCISES[name](EXERCISES[name].right)
     assert verdict and verdict.state == "right"

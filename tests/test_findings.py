@@ -60,6 +60,18 @@ def test_the_verdict_stands_in_every_model():
         assert NUMBERS[column]["3f"][0] < -0.1 and NUMBERS[column]["3g"][0] > 0.1
 
 
+def test_unknown_columns_are_refused_before_anything_is_written():
+    for arguments in (("auto",), ("recorded",), ("mini", "folder")):
+        with pytest.raises(SystemExit, match=r"python docs/make_findings\.py"):
+            make_findings.main(*arguments)
+
+
+def test_a_mistake_in_a_command_is_no_empty_cell(shared, monkeypatch):
+    monkeypatch.setattr(make_findings, "ROWS", [("1a", "", "", "tables.no_such_thing", ".2f", "", "")])
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        make_findings.measure(read_records(shared))
+
+
 def test_numbers_are_written_readably():
     write = make_findings.written
     assert write([0.806, 0.799, 0.812], ".2f") == "0.81 [0.80, 0.81]"

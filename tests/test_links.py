@@ -127,6 +127,38 @@ def test_links_to_key_0_are_left_out_and_an_empty_kind_is_no_number():
     assert aero.link_shares(table).share.isna().all()
 
 
+def test_links_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match=r"kind: expected one of determiner–noun, .* got 'determiner-noun'"):
+        Link("determiner-noun", (0, 1), (2, 3))
+    for earlier, later in (((4, 5), (0, 1)), ((2, 2), (4, 5)), ((0, 3), (2, 5))):
+        with pytest.raises(ValueError, match="expected the earlier word before the later"):
+            Link("adjective–noun", earlier, later)
+    record = aero.AttentionRecord(["x", " a"], torch.zeros(1, 1, 2, 2), 1, "flat")
+    with pytest.raises(ValueError, match="expected places of words in 'x a'"):
+        aero.link_table([record], [scene_of(["x", " a"], ((2, 3), (9, 12)))])
+
+
+def test_letters_in_several_tokens_are_named(mini):
+    text = "Ông già nhìn ra biển."
+    with pytest.raises(ValueError, match="letters that are cut into several tokens cannot be placed"):
+        aero.link_table([mini.record(text)], [Scene(text, ())])
+
+
+def test_sums_over_texts_are_sums(mini, scenes):
+    chosen = scenes[:3]
+    table = aero.link_table([mini.record(scene.text) for scene in chosen], chosen)
+    shares = aero.link_shares(table).set_index(["kind", "layer", "head"])
+    rows = table.query("kind == 'verb–object' and layer == 4 and head == 1")
+    found = shares.loc[("verb–object", 4, 1)]
+    assert (
+        found.n_links
+        == rows.n_links.sum()
+        == sum(link.kind == "verb–object" for scene in chosen for link in scene.links)
+    )
+    assert found.share == pytest.approx(rows.weight.sum() / rows.non_sink.sum())
+    assert table.index.tolist() == list(range(len(table)))
+
+
 def test_records_of_other_texts_are_refused(mini, scenes):
     with pytest.raises(ValueError, match="expected one of each of 1 scenes"):
         aero.link_table([mini.record(TEXT)], scenes[:1])

@@ -86,6 +86,14 @@ def test_queries_and_keys_are_what_the_scores_are_made_of(mini):
     assert mini.model.config._attn_implementation == "sdpa"
 
 
+def test_queries_and_keys_are_those_of_the_changed_model_under_an_intervention(mini):
+    with mini.intervene(lambda scores, layer: scores.clamp(min=0)):
+        q, k = mini.queries_and_keys(TEXT)
+        changed = mini.record(TEXT).raw_scores
+    assert (aero.raw_scores(q, k).clamp(min=0) - changed).abs().max() < 1e-3
+    assert (q - mini.queries_and_keys(TEXT)[0]).abs().max() > 0.1
+
+
 def test_recording_leaves_the_model_as_it_was(mini):
     ids = mini.encode(TEXT)[0][None]
     before = mini.model(ids).logits

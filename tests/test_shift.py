@@ -103,8 +103,18 @@ def test_tables_of_several_records_stand_under_each_other(small):
     )
     with pytest.raises(ValueError, match="expected at least one AttentionRecord, got none"):
         aero.shift_tables([])
+    other = aero.AttentionRecord(list("abc"), torch.zeros(1, 1, 3, 3), 16, "another")
+    with pytest.raises(ValueError, match=r"expected records of one model, got .*another.*random"):
+        aero.shift_tables([small, other])
     with pytest.raises(ValueError, match="expected what shift_tables returns, got the columns layer, head"):
         aero.mean_over_texts(aero.shift_table(small))
+
+
+def test_large_half_precision_scores_do_not_overflow():
+    scores = torch.full((1, 1, 300, 300), 500.0).half()
+    scores[..., 0] = 600
+    sizes = aero.term_table({"all": scores.requires_grad_()}).iloc[0]
+    assert sizes.key_0_gap == pytest.approx(100) and np.isfinite(sizes.visible)
 
 
 def test_own_and_other_keys_against_a_loop_over_pairs_of_heads():

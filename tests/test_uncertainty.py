@@ -51,6 +51,36 @@ def test_five_groups_are_enough_and_more_drawings_are_another_answer():
     assert aero.interval(table, mean, by="text", n_resamples=50) != (low, high)
 
 
+def test_a_text_drawn_twice_counts_as_two_even_where_the_statistic_groups_by_text():
+    table = clustered(4)
+    of_texts = aero.interval(table, lambda t: t.groupby("text").x.mean().mean(), by="text")
+    assert of_texts == pytest.approx(aero.interval(table, mean, by="text"), abs=1e-6)
+
+
+def test_a_statistic_of_few_values_has_the_percentile_interval():
+    table = pd.DataFrame({"text": range(9), "x": [0.0] * 7 + [1, 1]})
+    assert aero.interval(table, lambda t: t.x.median(), by="text") == (0, 1)
+
+
+def test_a_few_drawings_without_an_answer_are_left_out_and_many_are_not():
+    table = pd.DataFrame({"text": range(8), "x": range(8)})
+    often = aero.interval(table, lambda t: t.x.mean() if 0 in t.x.to_numpy() else np.nan, by="text")
+    assert np.isnan(often).all()
+    seldom = aero.interval(table, lambda t: t.x.mean() if t.x.nunique() > 3 else np.nan, by="text")
+    assert 1.5 < seldom[0] < 3.5 < seldom[1] < 5.5
+
+
+def test_the_statistic_cannot_spoil_the_table():
+    def spoil(table):
+        table["x"] *= 2
+        return table.x.mean()
+
+    table = clustered(5)
+    before = table.copy()
+    aero.interval(table, spoil, by="text", n_resamples=30)
+    pd.testing.assert_frame_equal(table, before)
+
+
 def test_a_statistic_that_does_not_vary_has_an_interval_of_no_width():
     table = pd.DataFrame({"text": np.repeat(np.arange(6), 3), "x": 2.5})
     assert aero.interval(table, mean, by="text") == (2.5, 2.5)
@@ -61,6 +91,9 @@ def test_bad_questions_are_refused():
         aero.interval(clustered(0), mean, by="texts")
     with pytest.raises(ValueError, match="expected at least 5 groups by 'text', got 4"):
         aero.interval(clustered(0, n_texts=4), mean, by="text")
+    for wrong in ({"level": 95}, {"level": 0}, {"n_resamples": 2}):
+        with pytest.raises(ValueError, match="level and n_resamples: expected 0 < level < 1 and 20 or more, got"):
+            aero.interval(clustered(0), mean, by="text", **wrong)
     with pytest.raises(ValueError, match="columns: expected some of text, x, got 'y'"):
         aero.rank_correlation(clustered(0), "x", "y")
 
@@ -70,6 +103,10 @@ def test_rank_correlation_is_scipys():
     table = pd.DataFrame({"x": rng.integers(0, 9, 60), "y": rng.normal(size=60)})  # with ties
     assert aero.rank_correlation(table, "x", "y") == pytest.approx(spearmanr(table.x, table.y).statistic)
     assert np.isnan(aero.rank_correlation(table.assign(x=1), "x", "y"))
+    for n in (24, 25):  # nothing is left of x once z, which has its ranks, is held fixed
+        x = rng.normal(size=n)
+        same = pd.DataFrame({"x": x, "z": 2 * x, "y": rng.normal(size=n)})
+        assert np.isnan(aero.rank_correlation(same, "x", "y", given="z"))
 
 
 def test_the_partial_correlation_is_that_of_what_the_third_leaves_unexplained():
