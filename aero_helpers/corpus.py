@@ -163,8 +163,7 @@ def profile(lm, texts, checkpoint=None):
     while chunk := list(islice(texts, CHUNK)):
         total = total + _profile_chunk(lm, chunk)
         done += len(chunk)
-        for text in chunk:
-            fingerprint.update(hashlib.sha256(text.encode()).digest())
+        _add_to(fingerprint, chunk)
         if checkpoint is not None:
             total._save(checkpoint, {"progress": json.dumps([done, fingerprint.hexdigest()])})
     return total
@@ -173,11 +172,15 @@ def profile(lm, texts, checkpoint=None):
 def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     """Pass over the texts that a checkpoint has counted, and return how many they are."""
     done, expected = progress
-    for text in islice(texts, done):
-        fingerprint.update(hashlib.sha256(text.encode()).digest())
+    _add_to(fingerprint, islice(texts, done))
     if fingerprint.hexdigest() != expected or total.model_name != lm.name:
         raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
     return done
+
+
+def _add_to(fingerprint, texts):
+    for text in texts:
+        fingerprint.update(hashlib.sha256(text.encode()).digest())
 
 
 def _empty(lm):

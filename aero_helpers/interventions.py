@@ -72,13 +72,18 @@ def intervention_table(lm, texts):
         with lm.intervene(change):
             tables = pd.concat([shift_table(lm.record(text)) for text in texts])
             loss = sum(lm.loss(text) for text in texts) / len(texts)
-        weight_change = max(_weight_change(record, change) for record in untouched)
+        weight_change = max(largest_weight_change(record, change) for record in untouched)
         shares = tables[["share_below_zero", "entropy"]].mean()
         rows.append({"intervention": name, **shares, "weight_change": weight_change, "loss": loss})
     table = pd.DataFrame(rows)
     return table.assign(loss_change=table["loss"] - table["loss"][0])
 
 
-def _weight_change(record, change):
-    changed = AttentionRecord(record.tokens, change(record.raw_scores, None), record.head_size, record.model_name)
-    return (changed.weights() - record.weights()).abs().max().item()
+def changed_record(record, change):
+    """A record whose scores went through `change` afterwards: later layers of the model did not hear of it."""
+    return AttentionRecord(record.tokens, change(record.raw_scores, None), record.head_size, record.model_name)
+
+
+def largest_weight_change(record, change):
+    """The largest change of any attention weight when a record's scores are changed."""
+    return (changed_record(record, change).weights() - record.weights()).abs().max().item()

@@ -31,10 +31,7 @@ COLUMN_TITLES = {
     "median": ("trung vị của điểm thô q·k", "median raw score q·k"),
     "mean": ("trung bình của điểm thô q·k", "mean raw score q·k"),
     "sink_weight": ("trọng số trung bình trên khóa 0", "mean weight on key 0"),
-    "sink_gap": (
-        "độ chênh của khóa 0 (điểm/√d)",
-        "gap of key 0 (scores/√d)",
-    ),
+    "sink_gap": ("độ chênh của khóa 0 (điểm/√d)", "gap of key 0 (scores/√d)"),
     "row_spread": ("độ phân tán theo hàng (điểm/√d)", "row spread (scores/√d)"),
     "entropy": ("entropy (1 = chia đều)", "entropy (1 = uniform)"),
     "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),

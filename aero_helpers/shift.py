@@ -148,7 +148,7 @@ def term_table(terms):
         numbers = {
             "mean": scores[..., past].mean(-1),
             "visible": (within**2).sum((-2, -1)).div(past.sum()).sqrt(),
-            "key_0_gap": _gap_to_key_0(scores)[..., 1:].mean(-1),
+            "key_0_gap": gap_to_key_0(scores)[..., 1:].mean(-1),
         }
         layers, heads = np.indices(scores.shape[:2]).reshape(2, -1)
         columns = {column: x.numpy().ravel() for column, x in numbers.items()}
@@ -156,7 +156,7 @@ def term_table(terms):
     return pd.concat(rows, ignore_index=True)
 
 
-def _gap_to_key_0(scores):
+def gap_to_key_0(scores):
     """Key 0's score minus the mean of the row's other past keys: [..., query], NaN for query 0."""
     past = causal_mask(scores.shape[-1], scores.device)
     n_others = torch.arange(scores.shape[-1], device=scores.device)
@@ -177,7 +177,7 @@ def _row_statistics(record):
     tiny = weights[..., past & (n_keys[:, None] > 2)] < 0.01
     return {
         "sink_weight": weights[..., 1:, 0].mean(-1).numpy(),
-        "sink_gap": _gap_to_key_0(scaled)[..., 2:].mean(-1).numpy(),
+        "sink_gap": gap_to_key_0(scaled)[..., 2:].mean(-1).numpy(),
         "row_spread": spread[..., 2:].mean(-1).numpy(),
         "entropy": entropy[..., 2:].mean(-1).numpy(),
         "share_tiny_weights": tiny.double().mean(-1).numpy(),

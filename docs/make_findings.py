@@ -21,7 +21,15 @@ import torch
 from make_story import read_records
 
 import aero_helpers as aero
-from aero_helpers.interventions import INTERVENTIONS, center_rows, clip_negative
+from aero_helpers.attention import row_means
+from aero_helpers.interventions import (
+    INTERVENTIONS,
+    center_rows,
+    changed_record,
+    clip_negative,
+    largest_weight_change,
+)
+from aero_helpers.shift import gap_to_key_0
 
 FOLDER = Path(__file__).resolve().parent
 NUMBERS = FOLDER / "findings.json"
@@ -56,7 +64,7 @@ def invisible(records):
     for record in records:
         past = aero.causal_mask(record.n_tokens)
         n_keys = past.sum(dim=-1)
-        row_mean = (record.raw_scores * past).sum(dim=-1) / n_keys
+        row_mean = row_means(record.raw_scores)[..., 0]
         parts.append(((row_mean**2 * n_keys)[..., 1:].sum(), (record.raw_scores**2 * past)[..., 1:, :].sum()))
     constant, total = np.sum(parts, axis=0)
     return constant / total
@@ -68,9 +76,8 @@ def from_key_0(records):
     for record in records:
         past = aero.causal_mask(record.n_tokens)
         n, scores = past.sum(dim=-1).double(), record.raw_scores.double()
-        within = ((scores - (scores * past).sum(-1, keepdim=True) / n[:, None]) ** 2 * past).sum(dim=-1)
-        gap = scores[..., 0] - (scores * past)[..., 1:].sum(dim=-1) / (n - 1)
-        between = (n - 1) / n * gap**2  # a group of one key against the n - 1 others
+        within = ((scores - row_means(scores)) ** 2 * past).sum(dim=-1)
+        between = (n - 1) / n * gap_to_key_0(scores) ** 2  # a group of one key against the n - 1 others
         parts.append((between[..., 2:].sum(), within[..., 2:].sum(), (within / (n - 1))[..., 2:].sum()))
     between, within, any_key = np.sum(parts, axis=0)
     return [between / within, any_key / within]
@@ -78,9 +85,7 @@ def from_key_0(records):
 
 def weight_change(records, change):
     """The largest change of any attention weight when all scores are changed."""
-    return max(
-        (aero.attention_weights(change(r.raw_scores), r.head_size) - r.weights()).abs().max().item() for r in records
-    )
+    return max(largest_weight_change(record, change) for record in records)
 
 
 def without_key_bias(lm, text):
@@ -112,8 +117,7 @@ def effect(name, effects):
 
 def effect_on_scores(name, records):
     """The same from recorded scores alone: [change of entropy, None]. Later layers do not hear of it."""
-    change = INTERVENTIONS[name]
-    changed = [aero.AttentionRecord(r.tokens, change(r.raw_scores), r.head_size, r.model_name) for r in records]
+    changed = [changed_record(record, INTERVENTIONS[name]) for record in records]
     before, after = (aero.shift_tables(each).entropy.mean() for each in (records, changed))
     return [after - before, None]
 

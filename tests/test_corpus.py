@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import aero_helpers as aero
 from aero_helpers import corpus
 from aero_helpers.models import LanguageModel
+from aero_helpers.recording import capture
 
 ROWS_FROM = {"sink_weight": 1, "sink_gap": 2, "row_spread": 2, "entropy": 2}
 
@@ -31,7 +32,7 @@ def expected_table(lm, texts):
     for text in texts:
         ids = lm.tokenizer(text)["input_ids"]
         for start in range(0, len(ids), lm.context):
-            scores, head_size = corpus_capture(lm, ids[start : start + lm.context])
+            scores, head_size = capture(lm.model, torch.tensor(ids[start : start + lm.context]))
             records.append(aero.AttentionRecord(["x"] * scores.shape[-1], scores, head_size, lm.name))
     tables = aero.shift_tables(records)
     n_tokens = np.array([record.n_tokens for record in records])[tables.text]
@@ -44,12 +45,6 @@ def expected_table(lm, texts):
     }
     past = [record.raw_scores[..., aero.causal_mask(record.n_tokens)].flatten(0, 1) for record in records]
     return ratios, torch.cat(past, dim=-1).double().numpy()
-
-
-def corpus_capture(lm, ids):
-    from aero_helpers.recording import capture
-
-    return capture(lm.model, torch.tensor(ids))
 
 
 @pytest.fixture(scope="module")

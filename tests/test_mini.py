@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from aero_helpers.mini import report, train
+from aero_helpers.mini import report, train, training_history
 from aero_helpers.models import MINI_FOLDER
 from aero_helpers.shift import shift_table
 
@@ -20,8 +20,7 @@ PROSE = ("The boy ran down to the river, and his sister ran after him.", "It was
 
 @pytest.fixture(scope="module")
 def history():
-    with np.load(MINI_FOLDER / "history.npz", allow_pickle=False) as file:
-        return dict(file)
+    return training_history()
 
 
 def test_the_repository_carries_at_most_8_megabytes_of_it():
