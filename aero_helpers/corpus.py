@@ -8,23 +8,25 @@ kept, and of the future only a triangle in each block is computed.
 import hashlib
 import json
 import math
+import time
 from dataclasses import dataclass
 from itertools import islice
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
 from aero_helpers.kde import density_of_histogram
-from aero_helpers.recording import attention_function, written_whole
+from aero_helpers.recording import attention_function, read_whole, written_whole
 
 FORMAT = "aero_helpers profile 1"
-BINS = 4096  # of a head's histogram; 0 is an edge
-QUERIES = 128  # in a block
+BINS = 8192  # of a head's histogram; 0 is an edge
+BLOCK = 2**20  # scores at a time: more do not fit the caches, fewer are not worth the calls
+LEAST_ROWS = 16  # queries in a block
 CHUNK = 64  # texts that are cut, sorted by length and batched together
 BATCH_TOKENS = 2048
 # Each statistic is a ratio of two sums over the corpus; the second is the same for all heads.
@@ -37,6 +39,8 @@ PER = {
     "entropy": "queries from 2",
     "share_tiny_weights": "weights from query 2",
 }
+# What is taken of a row of scores s, shifted by its top one and scaled, as e^s cannot overflow then.
+ROW_SUMS = ("below", "top", "score", "norm", "first", "total", "surprise", "tiny")
 SUMS = ("y", "yy", "yn", "n", "nn", "histogram", "exponent", "counts")
 
 
@@ -121,16 +125,7 @@ class Profile:
 
     @classmethod
     def _load(cls, path):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: expected a profile, found no file")
-        try:
-            with safe_open(path, framework="np") as file:
-                about = file.metadata() or {}
-                if about.get("format") != FORMAT:
-                    raise ValueError(f"{path}: expected the format {FORMAT!r}, got {about.get('format')!r}")
-                arrays = {name: file.get_tensor(name) for name in SUMS}
-        except SafetensorError as error:
-            raise ValueError(f"{path}: expected a profile, got a damaged or different file ({error})") from error
+        arrays, about = read_whole(path, "a profile", FORMAT)
         return cls(about["model_name"], int(about["head_size"]), **arrays), about
 
     def _medians(self):
@@ -143,6 +138,8 @@ class Profile:
 def profile(lm, texts, checkpoint=None):
     """The statistics and histograms of all heads of a model over a corpus: a Profile.
 
+    A bar shows the texts done, the tokens a second and, where `texts` has a length, the time left.
+
     `texts`: any iterable of strings. A text longer than the model's context is cut into windows of
     it; windows of like length run together, and what pads them leaves no trace. Memory does not
     grow with the number of texts. With `checkpoint`, a file's name, the state is saved after every
@@ -154,18 +151,23 @@ def profile(lm, texts, checkpoint=None):
     """
     if isinstance(texts, str):
         raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")
-    total = _empty(lm)
-    done, fingerprint = 0, hashlib.sha256()
-    texts = iter(tqdm(texts, unit="text", desc=lm.name, mininterval=1))
-    if checkpoint is not None and Path(checkpoint).exists():
-        total, about = Profile._load(checkpoint)
-        done = _skip(texts, fingerprint, json.loads(about["progress"]), lm, total, checkpoint)
-    while chunk := list(islice(texts, CHUNK)):
-        total = total + _profile_chunk(lm, chunk)
-        done += len(chunk)
-        _add_to(fingerprint, chunk)
-        if checkpoint is not None:
-            total._save(checkpoint, {"progress": json.dumps([done, fingerprint.hexdigest()])})
+    total, done, fingerprint = _empty(lm), 0, hashlib.sha256()
+    with tqdm(total=length_hint(texts) or None, unit="text", desc=lm.name) as bar:
+        texts = iter(texts)
+        if checkpoint is not None and Path(checkpoint).exists():
+            total, about = Profile._load(checkpoint)
+            done = _skip(texts, fingerprint, json.loads(about["progress"]), lm, total, checkpoint)
+            bar.update(done)
+        since, n_before = time.perf_counter(), total.counts[1]
+        while chunk := list(islice(texts, CHUNK)):
+            total = total + _profile_chunk(lm, chunk)
+            done += len(chunk)
+            _add_to(fingerprint, chunk)
+            if checkpoint is not None:
+                total._save(checkpoint, {"progress": json.dumps([done, fingerprint.hexdigest()])})
+            speed = (total.counts[1] - n_before) / (time.perf_counter() - since)
+            bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
+            bar.update(len(chunk))
     return total
 
 
@@ -260,86 +262,99 @@ class _Streaming:
         self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64)
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
-        shared_by = query.shape[1] // key.shape[1]
+        layer, shared_by = module.layer_idx, query.shape[1] // key.shape[1]
         key, value = (x.repeat_interleave(shared_by, dim=1) for x in (key, value))
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        output = torch.empty_like(query)
+        width = self._make_room(query, key, layer)
+        scale = width * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        query = query / width  # by a power of two, so exactly: scores come out in bins
         n_windows, n_heads, n_tokens, _ = query.shape
+        n_rows = max(LEAST_ROWS, BLOCK // (n_windows * n_heads * n_tokens))
         if self.scratch is None:
-            self.scratch = query.new_empty(2, n_windows * n_heads * min(QUERIES, n_tokens) * n_tokens)
-        for start in range(0, query.shape[2], QUERIES):
-            rows = slice(start, min(start + QUERIES, n_tokens))
+            self.scratch = query.new_empty(2, n_windows * n_heads * min(n_rows, n_tokens) * n_tokens)
+        output = torch.empty_like(query)
+        sums = query.new_empty(len(ROW_SUMS), n_windows, n_heads, n_tokens)
+        for start in range(0, n_tokens, n_rows):
+            rows = slice(start, min(start + n_rows, n_tokens))
             shape = n_windows, n_heads, rows.stop - start, rows.stop
             raw, spare = (room[: math.prod(shape)].view(shape) for room in self.scratch)
             torch.matmul(query[:, :, rows], key[:, :, : rows.stop].transpose(-1, -2), out=raw)
-            exponentials, total = self._count(raw, spare, start, module.layer_idx, scale)
-            output[:, :, rows] = exponentials @ value[:, :, : rows.stop] / total
-        return output.transpose(1, 2), None
+            exponentials = self._count(raw, spare, start, layer, scale, sums[..., rows])
+            output[:, :, rows] = exponentials @ value[:, :, : rows.stop]
+        sums = dict(zip(ROW_SUMS, sums))
+        self._add_up(sums, layer, scale[..., 0], width[..., 0])
+        return output.div_(sums["total"][..., None]).transpose(1, 2), None
 
-    def _count(self, raw, spare, start, layer, scale):
-        """Add up a block of raw scores [window, head, row, key]; return e^(score − max) and its row sums.
+    def _make_room(self, query, key, layer):
+        """Widen the bins of a layer to what its scores can reach, |q·k| ≤ ‖q‖ ‖k‖; return their width, [head, 1, 1]."""
+        profile = self.profile
+        real = torch.arange(query.shape[2], device=query.device) < self.lengths[:, None]
+        longest_query, longest_key = ((x.norm(dim=-1) * real[:, None]).amax((0, 2)) for x in (query, key))
+        wider = np.maximum(_exponent_for((longest_query * longest_key).cpu().numpy()) - profile.exponent[layer], 0)
+        profile.histogram[layer] = _coarser(profile.histogram[layer], wider)
+        profile.exponent[layer] += wider
+        return torch.tensor(2.0 ** profile.exponent[layer], dtype=query.dtype, device=query.device)[:, None, None]
 
-        Both blocks are overwritten: with the scaled score − max, with its exponential, and last
-        with 0 and 1, because a comparison written as numbers is summed ten times as fast as bools.
+    def _count(self, raw, spare, start, layer, scale, sums):
+        """Take the ROW_SUMS of a block of raw scores [window, head, row, key]; return e^(score − top).
+
+        Both blocks are overwritten: with score − top, with its exponential, and last with 0 and 1,
+        because a comparison written as numbers is summed ten times as fast as bools.
         """
+        below, top, total_score, norm, first, total, surprise, tiny = sums
         n_rows, n_keys = raw.shape[-2:]
-        query = torch.arange(start, n_keys, device=raw.device)
         past = torch.ones(n_rows, n_rows, device=raw.device).tril()  # of the block's own triangle
         n_future = torch.arange(n_rows - 1, -1, -1, device=raw.device)
-        padded = query >= self.lengths[:, None]  # [window, row]
-        n = (query + 1).float()
+        padded = torch.arange(start, n_keys, device=raw.device) >= self.lengths[:, None]  # [window, row]
 
         raw[..., start:].mul_(past)  # a product is many times as fast as masked_fill_
         if padded.any():
             raw.masked_fill_(padded[:, None, :, None], 0)
         n_hidden = len(raw) * n_future.sum() + (padded * (n_keys - n_future)).sum()
         self._add_to_histogram(raw, spare, layer, int(n_hidden))
-        below = torch.lt(raw, 0, out=spare).sum(-1)
+        torch.sum(torch.lt(raw, 0, out=spare), -1, out=below)
 
-        top = (raw[..., start:] + past.log()).amax(-1, keepdim=True)  # log 0 = −∞
+        torch.amax(raw[..., start:] + past.log(), -1, out=top)  # log 0 = −∞
         if start:
-            top = torch.maximum(top, raw[..., :start].amax(-1, keepdim=True))
-        score = raw.sub_(top).mul_(scale)
+            torch.maximum(top, raw[..., :start].amax(-1), out=top)
+        score = raw.sub_(top[..., None]).mul_(scale)
         score[..., start:].mul_(past)
-        total_score, total_square = score.sum(-1), torch.linalg.vecdot(score, score)
-        first = score[..., 0].clone()
+        torch.sum(score, -1, out=total_score)
+        torch.linalg.vector_norm(score, dim=-1, out=norm)
+        first.copy_(score[..., 0])
         weight = torch.exp(score, out=spare)
         weight[..., start:].mul_(past)
-        total = weight.sum(-1)
-        surprise = torch.linalg.vecdot(weight, score)
-        tiny = torch.lt(weight, 0.01 * total[..., None], out=raw).sum(-1) - n_future
-
-        mean = total_score / n
-        columns = {
-            "share_below_zero": below,
-            "mean": total_score / scale + n * top[..., 0],
-            "sink_weight": weight[..., 0] / total,
-            "sink_gap": first - (total_score - first) / (n - 1).clamp(min=1),
-            "row_spread": (total_square / n - mean**2).clamp(min=0).sqrt(),
-            "entropy": (total.log() - surprise / total) / n.log().clamp(min=1e-9),
-            "share_tiny_weights": tiny,
-        }
-        from_query = {"scores": 0, "queries from 1": 1, "queries from 2": 2, "weights from query 2": 2}
-        for i, (name, per) in enumerate(PER.items()):
-            counted = ~padded & (query >= from_query[per])
-            summed = (columns[name].double() * counted[:, None]).sum(-1)
-            self.numerators[:, i, layer] += summed.cpu()
-        return weight, total[..., None]
+        torch.sum(weight, -1, out=total)
+        torch.sum(score.mul_(weight), -1, out=surprise)
+        torch.sum(torch.lt(weight, 0.01 * total[..., None], out=raw), -1, out=tiny)
+        tiny -= n_future
+        return weight
 
     def _add_to_histogram(self, raw, spare, layer, n_hidden):
         """Count the scores of a block; the hidden ones stand as 0 and are taken off again."""
-        profile, n_heads = self.profile, raw.shape[1]
-        largest = torch.maximum(-raw.amin(-1), raw.amax(-1)).amax((0, 2))  # of each head
-        needed = _exponent_for(largest.cpu().numpy())
-        wider = np.maximum(needed - profile.exponent[layer], 0)
-        profile.histogram[layer] = _coarser(profile.histogram[layer], wider)
-        profile.exponent[layer] += wider
-        per_unit = torch.tensor(2.0 ** -profile.exponent[layer], dtype=torch.float32, device=raw.device)
-        offset = torch.arange(n_heads, device=raw.device) * BINS + BINS // 2
-        bins = torch.addcmul(offset[:, None, None].float(), raw, per_unit[:, None, None], out=spare).int()
+        n_heads = raw.shape[1]
+        middles = torch.arange(n_heads, device=raw.device) * BINS + BINS // 2
+        bins = torch.add(raw, middles[:, None, None], out=spare).int()
         counts = torch.bincount(bins.flatten(), minlength=n_heads * BINS).cpu().numpy().reshape(n_heads, BINS)
         counts[:, BINS // 2] -= n_hidden
-        profile.histogram[layer] += counts
+        self.profile.histogram[layer] += counts
+
+    def _add_up(self, sums, layer, scale, width):
+        """From the sums of a layer's rows, [window, head, query], to the numerators."""
+        query = torch.arange(len(sums["top"][0, 0]), device=sums["top"].device)
+        n, total, first, score = (query + 1).float(), sums["total"], sums["first"], sums["score"]
+        columns = {
+            "share_below_zero": sums["below"],
+            "mean": (score / scale + n * sums["top"]) * width,
+            "sink_weight": first.exp() / total,
+            "sink_gap": first - (score - first) / (n - 1).clamp(min=1),
+            "row_spread": (sums["norm"] ** 2 / n - (score / n) ** 2).clamp(min=0).sqrt(),
+            "entropy": (total.log() - sums["surprise"] / total) / n.log().clamp(min=1e-9),
+            "share_tiny_weights": sums["tiny"],
+        }
+        from_query = {"scores": 0, "queries from 1": 1, "queries from 2": 2, "weights from query 2": 2}
+        for i, (name, per) in enumerate(PER.items()):
+            counted = (query < self.lengths[:, None]) & (query >= from_query[per])
+            self.numerators[:, i, layer] = (columns[name].double() * counted[:, None]).sum(-1).cpu()
 
 
 def _exponent_for(largest):
@@ -350,7 +365,7 @@ def _exponent_for(largest):
 def _coarser(histogram, steps):
     """Histograms [..., bin] with bins 2^steps times as wide, steps one a histogram: pairs of bins, added up."""
     steps = np.asarray(steps)
-    while steps.max() > 0:
+    while steps.max() > 0 and histogram.any():
         pairs = histogram.reshape(*histogram.shape[:-1], -1, 2).sum(-1)
         padding = [(0, 0)] * (histogram.ndim - 1) + [(BINS // 4, BINS // 4)]
         histogram = np.where((steps > 0)[..., None], np.pad(pairs, padding), histogram)

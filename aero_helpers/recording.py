@@ -114,20 +114,9 @@ class AttentionRecord:
 
         Raises FileNotFoundError, or ValueError where the file is damaged or something else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: expected an attention record, found no file")
+        arrays, about = read_whole(path, "an attention record", FORMAT)
         try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                scores = file.get_tensor("raw_scores")
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path}: expected an attention record, got a damaged or different file ({error})"
-            ) from error
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path}: expected the format {FORMAT!r}, got {about.get('format')!r}")
-        try:
-            return cls(json.loads(about["tokens"]), scores, int(about["head_size"]), about["model_name"])
+            return cls(json.loads(about["tokens"]), arrays["raw_scores"], int(about["head_size"]), about["model_name"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
 
@@ -146,6 +135,23 @@ def written_whole(path, write):
         unfinished = Path(folder) / path.name
         write(unfinished)
         unfinished.replace(path)
+
+
+def read_whole(path, what, file_format):
+    """({name: numpy array}, metadata) of a safetensors file whose metadata states that format.
+
+    Raises FileNotFoundError, or ValueError where the file is damaged or something else than `what`.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected {what}, found no file")
+    try:
+        with safe_open(path, framework="np") as file:
+            about = file.metadata() or {}
+            if about.get("format") != file_format:
+                raise ValueError(f"{path}: expected the format {file_format!r}, got {about.get('format')!r}")
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (it is no dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected {what}, got a damaged or different file ({error})") from error
 
 
 _functions = {}  # id of a model's config -> the attention functions in force, innermost last

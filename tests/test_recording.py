@@ -191,7 +191,7 @@ def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ValueError, match="damaged or different file"):
         aero.AttentionRecord.load(path)
-    with pytest.raises(ValueError, match="damaged or different file"):
+    with pytest.raises(ValueError, match="expected the format 'aero_helpers attention record 1', got 'pt'"):
         aero.AttentionRecord.load(aero.models.MINI_FOLDER / "model.safetensors")
     with pytest.raises(FileNotFoundError, match="found no file"):
         aero.AttentionRecord.load(tmp_path / "nothing")
