@@ -5,8 +5,8 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: attention → recording → models, shift, kde, links, uncertainty → interventions, plots →
-explorer, exercises.
+Rooms with one-way doors: attention → recording, matrices → models, shift, kde, links, uncertainty → corpus,
+interventions, plots → explorer, exercises.
 """
 
 from aero_helpers import plots
@@ -26,6 +26,7 @@ from aero_helpers.interventions import intervention_table
 from aero_helpers.kde import Density, density, gaussian_sum
 from aero_helpers.language import set_language
 from aero_helpers.links import link_shares, link_table, read_scenes
+from aero_helpers.matrices import HeadMatrices, matrix_table, read_head_matrices, singular_values
 from aero_helpers.mini import training_history
 from aero_helpers.models import LanguageModel, load
 from aero_helpers.recording import AttentionRecord
@@ -42,6 +43,7 @@ from aero_helpers.uncertainty import interval, rank_correlation
 __all__ = [
     "AttentionRecord",
     "Density",
+    "HeadMatrices",
     "LanguageModel",
     "Profile",
     "attention_weights",
@@ -54,6 +56,7 @@ __all__ = [
     "link_shares",
     "link_table",
     "load",
+    "matrix_table",
     "mean_over_texts",
     "merge_heads",
     "own_and_other_keys",
@@ -61,12 +64,14 @@ __all__ = [
     "profile",
     "rank_correlation",
     "raw_scores",
+    "read_head_matrices",
     "read_scenes",
     "score_terms",
     "select_entries",
     "set_language",
     "shift_table",
     "shift_tables",
+    "singular_values",
     "split_heads",
     "split_qkv",
     "term_table",

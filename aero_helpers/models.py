@@ -30,7 +30,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from aero_helpers.attention import split_qkv
+from aero_helpers.matrices import head_matrices
 from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import (
     AttentionRecord,
@@ -127,15 +127,15 @@ class LanguageModel:
         """
         return queries_and_keys(self.model, self.encode(text, truncate)[0], self.change)
 
-    def biases(self):
-        """GPT-2's (b_Q, b_K), each float32 [layer, head, head_size]: copies.
+    def head_matrices(self):
+        """The parameters of every head, cut out of a GPT-2's fused tensors: HeadMatrices, copies.
 
-        Raises ValueError for another architecture.
+        Raises ValueError for another architecture: Llama's has no fused c_attn, and between its
+        queries and keys stands a rotation, so that W_Q W_Kᵀ alone says little.
         """
         if not isinstance(self.model, GPT2LMHeadModel):
-            raise ValueError(f"{self.name}: expected a GPT-2, whose c_attn has biases, got {type(self.model).__name__}")
-        fused = torch.stack([block.attn.c_attn.bias.detach().float() for block in self.model.transformer.h])
-        return tuple(part.unflatten(-1, (self.n_heads, self.head_size)).clone() for part in split_qkv(fused)[:2])
+            raise ValueError(f"{self.name}: expected a GPT-2, with a fused c_attn, got {type(self.model).__name__}")
+        return head_matrices(self.model.state_dict(), self.n_heads)
 
     @torch.no_grad()
     def loss(self, text, truncate=False):
@@ -343,7 +343,10 @@ def read_folder(folder, name):
 
 def _read_config(folder):
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, found no config.json")
+        tensors = [path.name for path in folder.glob("*.safetensors")]
+        hint = "; aero.read_head_matrices reads the heads' matrices from tensors alone" if tensors else ""
+        found = ", ".join(tensors) or "no tensors"
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint to run, found no config.json but {found}{hint}")
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = settings.get("model_type")

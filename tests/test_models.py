@@ -37,14 +37,6 @@ def test_mini_knows_its_own_shape(mini):
     assert (mini.name, mini.n_layers, mini.n_heads, mini.head_size, mini.context) == ("mini", 6, 4, 32, 256)
 
 
-def test_biases_are_the_first_two_thirds_of_c_attns(mini):
-    b_q, b_k = mini.biases()
-    fused = mini.model.transformer.h[3].attn.c_attn.bias.detach()
-    assert torch.equal(b_q[3].flatten(), fused[:128]) and torch.equal(b_k[3].flatten(), fused[128:256])
-    b_q.zero_()  # a copy
-    assert torch.equal(mini.model.transformer.h[3].attn.c_attn.bias.detach(), fused) and fused.abs().max() > 0
-
-
 def test_a_model_is_put_into_evaluation_mode(mini):
     noisy = type(mini.model)(type(mini.model.config)(**{**mini.model.config.to_dict(), "resid_pdrop": 0.5})).train()
     lm = models.LanguageModel("noisy", noisy, mini.tokenizer)

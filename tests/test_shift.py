@@ -143,7 +143,8 @@ def test_the_shift_of_mini_belongs_to_a_heads_own_pair(mini):
 def test_terms_are_measured_as_they_say(mini):
     text = aero.read_scenes()[1].text
     record = mini.record(text)
-    terms = aero.score_terms(*mini.queries_and_keys(text), *mini.biases())
+    matrices = mini.head_matrices()
+    terms = aero.score_terms(*mini.queries_and_keys(text), matrices.b_q, matrices.b_k)
     sizes = aero.term_table(terms)
     table = aero.shift_table(record)
     means = sizes.groupby(["layer", "head"])["mean"].sum()

@@ -74,8 +74,8 @@ def test_the_shift_is_no_law_and_the_sink_is_there(smol):
 
 
 def test_what_gpt2_alone_has_is_refused_by_name(smol):
-    with pytest.raises(ValueError, match="smollm2: expected a GPT-2, whose c_attn has biases, got LlamaForCausalLM"):
-        smol.biases()
+    with pytest.raises(ValueError, match="smollm2: expected a GPT-2, with a fused c_attn, got LlamaForCausalLM"):
+        smol.head_matrices()
 
 
 def test_readable_tokens_make_up_the_text(smol):
