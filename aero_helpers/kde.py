@@ -38,7 +38,7 @@ def gaussian_sum(values, x, bandwidth):
     numbers. Raises what `density` raises.
     """
     values, x = _checked(values), _checked(x, "x")
-    h = _choose(bandwidth, values, np.ones(len(values)), (-np.inf, np.inf))
+    h = _choose(bandwidth, values, None, (-np.inf, np.inf))
     z = (x[:, None] - values[None, :]) / h
     return np.exp(-0.5 * z**2).mean(axis=1) / (h * np.sqrt(2 * np.pi))
 
@@ -75,8 +75,8 @@ def density(values, bandwidth="scott", weights=None, bounds=None):
     bounds = _checked_bounds(bounds, values)
     h = _choose(bandwidth, values, weights, bounds)
     x, width = _grid(values, bounds, REACH * h, LEAST_BINS, h / BINS_PER_BANDWIDTH)
-    y = _convolve(_linear_counts(values, weights, x[0], width, len(x)), h / width) / (weights.sum() * width)
-    return Density(x, y, h)
+    counts = _linear_counts(values, weights, x[0], width, len(x))
+    return Density(x, _convolve(counts, h / width) / (counts.sum() * width), h)
 
 
 def density_of_histogram(counts, low, width, bandwidth="scott"):
@@ -123,11 +123,13 @@ def _linear_counts(values, weights, first, width, n_bins):
 
     In half a bin beside a bound one neighbour lies beyond; its share comes back, as a mirror would have it.
     """
-    place = (values - first) / width
-    left = np.floor(place).astype(np.int64)
-    right_share = (place - left) * weights
-    counts = np.bincount(np.maximum(left, 0), weights - right_share, n_bins)
-    return counts + np.bincount(np.minimum(left + 1, n_bins - 1), right_share, n_bins)
+    place = np.clip((values - first) / width, 0, n_bins - 1)
+    left = place.astype(np.int64)
+    right_share = place - left if weights is None else (place - left) * weights
+    moved = np.bincount(left, right_share, n_bins)
+    counts = np.bincount(left, weights, n_bins) - moved
+    counts[1:] += moved[:-1]
+    return counts
 
 
 def _convolve(counts, bandwidth):
@@ -141,21 +143,29 @@ def _choose(bandwidth, values, weights, bounds):
             f"values: expected at least two different ones, got {len(values)} of {values[0]:.6g}:"
             " no rule can choose a bandwidth from them, so give a number"
         )
-    share = weights / weights.sum()
-    n = 1 / (share @ share)
-    deviation = np.sqrt(share @ (values - share @ values) ** 2 / (1 - 1 / n)) if n > 1 else 0.0
+    n, deviation = _size_and_deviation(values, weights)
 
     def isj():
         x, width = _grid(values, bounds, np.ptp(values) / 10, ISJ_BINS, np.inf)
-        return _isj(_linear_counts(values, share, x[0], width, len(x)), n) * width
+        counts = _linear_counts(values, weights, x[0], width, len(x))
+        return _isj(counts / counts.sum(), n) * width
 
     bandwidth = _by_rule(bandwidth, deviation, n, isj)
-    least = max(np.finfo(float).tiny, 1e-10 * np.abs(values).max())
+    least = max(np.finfo(float).tiny, 1e-10 * max(-values.min(), values.max()))
     if bandwidth < least:
         raise ValueError(
             f"bandwidth: expected at least {least:.3g}, which values of this size can tell apart, got {bandwidth:.3g}"
         )
     return bandwidth
+
+
+def _size_and_deviation(values, weights):
+    """(effective number of values, their standard deviation), as scipy's `neff` and `covariance` have them."""
+    if weights is None:
+        return len(values), values.std(ddof=1) if len(values) > 1 else 0.0
+    share = weights / weights.sum()
+    n = 1 / (share @ share)
+    return n, np.sqrt(share @ (values - share @ values) ** 2 / (1 - 1 / n)) if n > 1 else 0.0
 
 
 def _by_rule(bandwidth, deviation, n, isj):
@@ -196,7 +206,7 @@ def _isj(shares, n):
 
 def _checked_weights(weights, values):
     if weights is None:
-        return np.ones(len(values))
+        return None
     weights = _checked(weights, "weights")
     if len(weights) != len(values) or weights.min() < 0 or weights.sum() == 0:
         raise ValueError(

@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
+from matplotlib.colors import LogNorm
+from scipy.stats import t as student_t
 
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
@@ -35,9 +37,19 @@ COLUMN_TITLES = {
     "row_spread": ("độ phân tán theo hàng (điểm/√d)", "row spread (scores/√d)"),
     "entropy": ("entropy (1 = chia đều)", "entropy (1 = uniform)"),
     "share_tiny_weights": ("tỉ lệ trọng số dưới 0,01", "share of weights below 0.01"),
+    "norm_w_q": ("chuẩn ‖W_Q‖", "norm ‖W_Q‖"),
+    "norm_w_k": ("chuẩn ‖W_K‖", "norm ‖W_K‖"),
+    "norm_w_v": ("chuẩn ‖W_V‖", "norm ‖W_V‖"),
+    "norm_b_q": ("chuẩn ‖b_Q‖", "norm ‖b_Q‖"),
+    "norm_b_k": ("chuẩn ‖b_K‖", "norm ‖b_K‖"),
+    "norm_qk": ("chuẩn ‖W_Q W_Kᵀ‖", "norm ‖W_Q W_Kᵀ‖"),
+    "norm_ov": ("chuẩn ‖W_V W_O‖", "norm ‖W_V W_O‖"),
+    "qk_top_share": ("W_Q W_Kᵀ: phần của 1/8 lớn nhất", "W_Q W_Kᵀ: share of the top 1/8"),
+    "ov_top_share": ("W_V W_O: phần của 1/8 lớn nhất", "W_V W_O: share of the top 1/8"),
 }
 
 SIGNED = ("median", "mean", "sink_gap")
+SHARES = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights", "qk_top_share", "ov_top_share")
 LINK_TITLES = {
     "determiner–noun": ("hạn định từ – danh từ", "determiner–noun"),
     "adjective–noun": ("tính từ – danh từ", "adjective–noun"),
@@ -110,6 +122,50 @@ def layer_head_map(table, column="share_below_zero", ax=None):
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     ax.set_title(say(*COLUMN_TITLES[column], between="\n"))
     ax.set(xlabel=say("đầu", "head"), ylabel=say("tầng", "layer"))
+    return ax
+
+
+def laminar_profile(table, columns, null=None):
+    """How statistics run through the layers: layer downwards, one dot a head. Returns the Figure.
+
+    `table`: one row a (layer, head), of `shift_table`, `matrix_table` or a Profile. The line is the
+    mean of a layer's heads, its bar a 95% t interval of that mean: how much the heads differ, not how
+    sure each of them is. `null`: the same table of the untrained model, in grey.
+    """
+    for column in columns:
+        _require_one_of("columns", column, COLUMN_TITLES)
+    n_layers = table["layer"].nunique()
+    size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)
+    fig, axes = plt.subplots(1, len(columns), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for ax, column in zip(axes[0], columns):
+        if null is not None:
+            _draw_profile(ax, null, column, UNTRAINED, say("chưa huấn luyện", "untrained"))
+        _draw_profile(ax, table, column, TRAINED, say("đã huấn luyện", "trained"))
+        ax.set(ylim=(n_layers - 0.5, -0.5), yticks=range(n_layers))
+        if column in SHARES:  # a t interval knows no bounds, a share has them
+            ax.set_xlim(max(ax.get_xlim()[0], -0.03), min(ax.get_xlim()[1], 1.03))
+        ax.set_title(say(*COLUMN_TITLES[column], between="\n"), fontsize=12)
+    axes[0, 0].set_ylabel(say("tầng", "layer"))
+    if null is not None:
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=11)
+    return fig
+
+
+def density_map(curves, low, high, xlabel, ax=None):
+    """The densities of all layers as a heatmap: layer downwards, value to the right. Returns the Axes.
+
+    `curves`: for each layer the Density of each of its heads; shown is their mean, from low to high.
+    Colours are logarithmic over three decades below the highest peak: density spans many.
+    """
+    x = (np.arange(400) + 0.5) / 400 * (high - low) + low
+    rows = np.array([np.mean([np.interp(x, *head[:2]) for head in heads], axis=0) for heads in curves])
+    ax = ax or plt.subplots(figsize=(8.5, 1.9 + 0.34 * len(rows)), layout="constrained")[1]
+    colours = LogNorm(rows.max() / 1000, rows.max(), clip=True)
+    reach = (low, high, len(rows) - 0.5, -0.5)
+    image = ax.imshow(rows, cmap=SEQUENTIAL, norm=colours, extent=reach, aspect="auto", interpolation="nearest")
+    bar = ax.figure.colorbar(image, ax=ax, label=say("mật độ", "density"))
+    bar.outline.set_visible(False)
+    ax.set(yticks=range(len(rows)), ylabel=say("tầng", "layer"), xlabel=xlabel)
     return ax
 
 
@@ -285,6 +341,14 @@ def _finish_ridges(fig, axes, n_rows):
         "raw score q·k, unit: the head's root mean square",
     )
     fig.supxlabel(say(*x, between="\n"), fontsize=12)
+
+
+def _draw_profile(ax, table, column, colour, label):
+    ax.scatter(table[column], table["layer"], color=colour, s=42, alpha=0.85, edgecolor="white", zorder=3)
+    layers = table.groupby("layer")[column]
+    mean, n = layers.mean(), layers.count()
+    margin = student_t.ppf(0.975, (n - 1).clip(lower=1)) * layers.std() / np.sqrt(n)  # NaN, no bar, for one head
+    ax.errorbar(mean, mean.index, xerr=margin, color=colour, linewidth=2, elinewidth=1.1, capsize=4, label=label)
 
 
 def _label_heads(ax, table, x, y):

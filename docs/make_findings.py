@@ -2,7 +2,8 @@
 
     python docs/make_findings.py mini               measure a model that `aero.load` knows
     python docs/make_findings.py gpt2               the same for GPT-2 Small, where the hub is within reach
-    python docs/make_findings.py recorded FOLDER    GPT-2 Small from recorded activations (see make_story.py)
+    python docs/make_findings.py recorded FOLDER    GPT-2 Small from recorded activations (see make_story.py), and its
+                                                    attention.safetensors where the folder has one
     python docs/make_findings.py                    write the pages from the numbers of earlier runs
 
 Numbers are kept in findings.json, one column a model; the pages findings.md and findings.vi.md are
@@ -110,6 +111,30 @@ def best_head(links, kind):
     return f"{best.layer}.{best['head']}", on_links(own), low, high, own.expected.sum() / own.non_sink.sum()
 
 
+def by_depth(matrices, column):
+    """Spearman's ρ of layer and a column of `matrix_table` over the heads: [as stored, ln_1 folded in]."""
+    return [aero.rank_correlation(aero.matrix_table(each), "layer", column) for each in (matrices, matrices.folded())]
+
+
+def first_and_last(matrices, column):
+    """A column's mean in the first and in the last layer: [both as stored, both with ln_1 folded in]."""
+    means = [aero.matrix_table(each).groupby("layer")[column].mean() for each in (matrices, matrices.folded())]
+    return [mean.iloc[place] for mean in means for place in (0, -1)]
+
+
+def top_share(matrices, column):
+    """[mean over the heads, the largest], ln_1 folded in."""
+    return aero.matrix_table(matrices.folded())[column].agg(["mean", "max"]).tolist()
+
+
+def matrices_of(lm):
+    """A model's HeadMatrices; None where it is no GPT-2."""
+    try:
+        return lm.head_matrices()
+    except ValueError:
+        return None
+
+
 def effect(name, effects):
     """What one of INTERVENTIONS does to the running model: [change of entropy, change of loss]."""
     return [effects.entropy[name] - effects.entropy["as it is"], effects.loss_change[name]]
@@ -133,6 +158,7 @@ tables = aero.shift_tables(records)
 table = aero.mean_over_texts(tables)
 effects = aero.intervention_table(lm, texts).set_index("intervention")
 links = aero.link_table(records, scenes)
+matrices = lm.head_matrices()  # or aero.read_head_matrices(file, 12) for GPT-2 Small's tensors without the model
 effect = partial(effect, effects=effects)"""
 
 # claim, or: number of the row, test in Vietnamese, in English, command, how it is written, verdict in both
@@ -219,6 +245,23 @@ ROWS = [
             ("5d", "pronoun–antecedent", "đại từ – tiền ngữ", ("rõ ở SmolLM2", "clear in SmolLM2")),
         )
     ),
+    ("Chuẩn của W_Q, W_K ở các tầng cho biết tầng nào nhìn mạnh hơn (bài 06).",
+     "The norms of W_Q and W_K say which layers look harder (lesson 06)."),
+    ("6a", "‖W_Q‖ ở tầng đầu, tầng cuối; cũng vậy, đã gộp `ln_1`",
+     "‖W_Q‖ in the first and the last layer; the same with `ln_1` folded in",
+     'first_and_last(matrices, "norm_w_q")', ".1f;",
+     "con số của riêng ma trận không so được giữa các tầng", "the matrix alone cannot be compared between layers"),
+    ("6b", "ρ của tầng với ‖W_Q W_Kᵀ‖; đã gộp `ln_1`", "ρ of layer and ‖W_Q W_Kᵀ‖; with `ln_1` folded in",
+     'by_depth(matrices, "norm_qk")', "+.2f;",
+     "sai: ở GPT-2 xu hướng biến mất, ở `mini` nó hiện ra", "false: in GPT-2 the trend goes, in `mini` one appears"),
+    ("6c", "ρ của tầng với ‖W_V W_O‖; đã gộp `ln_1`", "ρ of layer and ‖W_V W_O‖; with `ln_1` folded in",
+     'by_depth(matrices, "norm_ov")', "+.2f;",
+     "tăng theo tầng, gộp hay không cũng vậy", "rises with the layer, folded or not"),
+    ("6d", "W_Q W_Kᵀ, đã gộp: phần của Σσ² do 1/8 số giá trị kỳ dị giữ, trung bình; lớn nhất",
+     "W_Q W_Kᵀ, folded: share of Σσ² that 1/8 of the singular values hold, mean; largest",
+     'top_share(matrices, "qk_top_share")', ".2f;",
+     "`mini`: ít hướng; GPT-2: chỉ vài đầu như vậy", "`mini`: few directions; GPT-2: in some heads only"),
+    ("6e", "W_V W_O, cũng vậy", "W_V W_O, likewise", 'top_share(matrices, "ov_top_share")', ".2f;", "", ""),
 ]  # fmt: skip
 
 PAGES = {
@@ -233,7 +276,8 @@ Từng khẳng định của bài giảng gốc, phép thử, con số của b�
 mỗi con số là kết quả của câu lệnh mang cùng ký hiệu ở dưới. Văn bản: 16 cảnh nhỏ (64 câu) viết cho khóa học này
 (`aero_helpers/scenes.txt`). Riêng GPT-2 Small: ba câu, mỗi câu 6 token, do dự án Transformer Explainer
 (github.com/poloclub/transformer-explainer, giấy phép MIT) ghi lại; đó là điểm số đã ghi chứ không phải mô hình, nên
-thứ gì cần chạy mô hình thì để trống (–), và ở 3e–3g, 4b entropy tính từ điểm số đã đổi. [a; b]: khoảng tin cậy 95% bằng
+thứ gì cần chạy mô hình thì để trống (–), và ở 3e–3g, 4b entropy tính từ điểm số đã đổi; mục 6 đo trên chính các ma trận
+chú ý của GPT-2 Small (OpenAI, giấy phép MIT có sửa đổi). [a; b]: khoảng tin cậy 95% bằng
 bootstrap, rút lại các văn bản (1a–1e, 5a–5d) hoặc các tầng (3a–3d). Mất mát tính bằng nat trên mỗi token.
 
 **Độ lệch âm có làm chú ý thưa không?** Không. Độ lệch có thật ở GPT-2 và ở `mini`; ở SmolLM2, tính chung, hầu như
@@ -263,8 +307,9 @@ Every claim of the source lesson, its test, the numbers of four models, the verd
 each number is what the command of the same label below returns. Texts: 16 little scenes (64 sentences) written for this
 course (`aero_helpers/scenes.txt`). GPT-2 Small alone: three prompts of 6 tokens, recorded by the Transformer Explainer
 project (github.com/poloclub/transformer-explainer, MIT licence); these are recorded scores, not a model, so whatever
-would need to run the model is left open (–), and in 3e–3g and 4b the entropy is that of the changed scores. [a, b]: 95%
-bootstrap intervals, texts drawn anew (1a–1e, 5a–5d) or layers (3a–3d). The loss is in nats a token.
+would need to run the model is left open (–), and in 3e–3g and 4b the entropy is that of the changed scores; section 6
+is measured on GPT-2 Small's own attention matrices (OpenAI, modified MIT licence). [a, b]: 95% bootstrap intervals,
+texts drawn anew (1a–1e, 5a–5d) or layers (3a–3d). The loss is in nats a token.
 
 **Does the negative shift make attention sparse?** No. The shift is real in GPT-2 and in `mini`; in SmolLM2, taken
 together, there is hardly any. Remove it, and no attention weight changes. Sparsity goes with the spread within a row;
@@ -285,12 +330,13 @@ Each command of the table runs after these lines, in `docs/`; the small function
 }
 
 
-def measure(records, lm=None):
-    """{label: number or numbers} of every row that can be measured: without a model, from records alone."""
+def measure(records, lm=None, matrices=None):
+    """{label: number or numbers} of every row that can be measured from a model, or from what there is of it."""
     tables = aero.shift_tables(records)
     names = {
         **{"aero": aero, "np": np, "pd": pd, "center_rows": center_rows, "clip_negative": clip_negative},
         **{f.__name__: f for f in (over_texts, rho, invisible, from_key_0, weight_change, without_key_bias, best_head)},
+        **{f.__name__: f for f in (by_depth, first_and_last, top_share)},
         **{"records": records, "tables": tables, "table": aero.mean_over_texts(tables)},
         "effect": partial(effect_on_scores, records=records),
     }
@@ -300,12 +346,21 @@ def measure(records, lm=None):
         effects = aero.intervention_table(lm, texts).set_index("intervention")
         names |= {"lm": lm, "texts": texts, "effects": effects, "links": aero.link_table(records, scenes)}
         names["effect"] = partial(effect, effects=effects)
+        matrices = matrices_of(lm)
+    if matrices is not None:
+        names["matrices"] = matrices
     return {row[0]: _plain(_run(row[3], names)) for row in ROWS if len(row) > 2}
+
+
+def measure_recorded(folder):
+    """GPT-2 Small's column, from recorded scores and, where the folder has them, its attention tensors."""
+    file = folder / "attention.safetensors"
+    return measure(read_records(folder), matrices=aero.read_head_matrices(file, 12) if file.exists() else None)
 
 
 def _run(command, names):
     """What a command returns; None where it needs a model, and there are records alone."""
-    needed = {"lm", "texts", "effects", "links"} & set(compile(command, "command", "eval").co_names)
+    needed = {"lm", "texts", "effects", "links", "matrices"} & set(compile(command, "command", "eval").co_names)
     return eval(command, names) if needed <= names.keys() else None
 
 
@@ -381,7 +436,7 @@ def main(name=None, folder=None):
     if name not in (None, *COLUMNS) or (name == "recorded") != (folder is not None):
         sys.exit(__doc__)
     if name == "recorded":
-        measured = {name: measure(read_records(Path(folder)))}
+        measured = {name: measure_recorded(Path(folder))}
     elif name is not None:
         lm = aero.load("mini").untrained() if name == "untrained" else aero.load(name)
         measured = {name: measure([lm.record(scene.text) for scene in aero.read_scenes()], lm)}

@@ -38,7 +38,7 @@ def test_minis_column_is_measured_again():
 
 
 def test_gpt2s_column_is_measured_again(shared):
-    assert_alike(make_findings.measure(read_records(shared)), NUMBERS["recorded"])
+    assert_alike(make_findings.measure_recorded(shared), NUMBERS["recorded"])
 
 
 def test_every_number_has_a_command_and_every_claim_a_verdict():

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from scipy.stats import gaussian_kde
+from scipy.stats import gaussian_kde, ttest_1samp
 
 import aero_helpers as aero
 from aero_helpers import plots
@@ -165,3 +165,43 @@ def test_bad_input_is_named(record, call, words):
     with pytest.raises(ValueError, match=words):
         call(record)
     assert plt.get_fignums() == []  # no empty figure is left behind
+
+
+def test_laminar_profile_shows_every_head_and_the_interval_of_the_mean(record, mini):
+    table, null = aero.shift_table(record), aero.shift_table(mini.untrained().record("The old man ran."))
+    figure = plots.laminar_profile(table, ["row_spread"], null)
+    ax = figure.axes[0]
+    dots = ax.collections[2].get_offsets()  # after the dots and bars of the null model
+    assert np.allclose(dots, table[["row_spread", "layer"]]) and ax.get_ylim() == (5.5, -0.5)
+    bars = ax.containers[1].lines[2][0].get_segments()
+    heads = table[table.layer == 2].row_spread
+    assert np.allclose(bars[2][:, 0], ttest_1samp(heads, 0).confidence_interval())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "chưa huấn luyện / untrained",
+        "đã huấn luyện / trained",
+    ]
+    draw(figure)
+    one_head = plots.laminar_profile(table[table["head"] == 0], ["entropy"])
+    draw(one_head)  # one head has no interval
+    with pytest.raises(ValueError, match=r"columns: expected one of share_below_zero, .*, got 'nothing'"):
+        plots.laminar_profile(table, ["nothing"])
+
+
+def test_laminar_profile_of_matrices_has_a_title_for_each_column(mini):
+    table = aero.matrix_table(mini.head_matrices())
+    columns = [column for column in table if column not in ("layer", "head")]
+    figure = plots.laminar_profile(table, columns)
+    assert all(ax.get_title() for ax in figure.axes)
+    draw(figure)
+
+
+def test_density_map_is_the_mean_of_the_heads_densities():
+    rng = np.random.default_rng(0)
+    heads = [[aero.density(rng.normal(layer, 1, 500), 0.3) for _ in range(3)] for layer in range(4)]
+    ax = plots.density_map(heads, -5, 9, "x")
+    shown = np.asarray(ax.images[0].get_array())
+    x = (np.arange(400) + 0.5) / 400 * 14 - 5
+    expected = np.mean([np.interp(x, head.x, head.y) for head in heads[2]], axis=0)
+    assert shown.shape == (4, 400) and np.allclose(shown[2], expected)
+    assert ax.images[0].norm.vmax == shown.max() and ax.get_ylim() == (3.5, -0.5)
+    draw(ax.figure)
