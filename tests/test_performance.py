@@ -14,7 +14,7 @@ import performance_arms as arms
 NUMBERS = json.loads(make_performance.NUMBERS.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("which", "name"), enumerate(make_performance.PAGES))
+@pytest.mark.parametrize(("which", "name"), list(enumerate(make_performance.PAGES)))
 def test_the_pages_are_written_from_the_numbers(which, name):
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert text == make_performance.page(text, NUMBERS, which), "run `python docs/make_performance.py`"
