@@ -371,8 +371,8 @@ class check:
         result="[head_size]",
         mistakes=[
             (_in_the_whole_space,
-             "Các con số đúng, nhưng có D số: hạng của W_Q W_Kᵀ không quá head_size, phần còn lại là sai số làm tròn. "
-             "Hãy giữ head_size số đầu.",
+             "Các con số đúng, nhưng có tới D số: hạng của W_Q W_Kᵀ không quá head_size, phần còn lại là sai số "
+             "làm tròn. Hãy giữ head_size số đầu tiên.",
              "The numbers are right, but D of them: the rank of W_Q W_Kᵀ is head_size at most, the rest is rounding. "
              "Keep the first head_size."),
             (lambda q, k: torch.linalg.svdvals(q.T @ k),
@@ -411,7 +411,7 @@ class check:
             (lambda v, x, h: sum(kde.gaussian_sum(images, x, h) for images in (v, -v, 1 - v)),
              "Ảnh của v qua 1 là 2 − v, không phải 1 − v.", "The image of v in 1 is 2 − v, not 1 − v."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) / (norm.cdf(1, v, h) - norm.cdf(0, v, h)).mean(),
-             "Bạn chia cho diện tích còn lại. Diện tích thành 1, nhưng hai đầu vẫn bị hạ thấp: hãy phản xạ.",
+             "Bạn chia cho diện tích còn lại. Diện tích thành 1, nhưng mật độ ở hai biên vẫn bị hạ thấp: hãy phản xạ.",
              "You divided by the area that is left. The area becomes 1, but the ends stay too low: reflect."),
         ],
     )  # fmt: skip

@@ -44,8 +44,8 @@ COLUMN_TITLES = {
     "norm_b_k": ("chuẩn ‖b_K‖", "norm ‖b_K‖"),
     "norm_qk": ("chuẩn ‖W_Q W_Kᵀ‖", "norm ‖W_Q W_Kᵀ‖"),
     "norm_ov": ("chuẩn ‖W_V W_O‖", "norm ‖W_V W_O‖"),
-    "qk_top_share": ("W_Q W_Kᵀ: phần của 1/8 lớn nhất", "W_Q W_Kᵀ: share of the top 1/8"),
-    "ov_top_share": ("W_V W_O: phần của 1/8 lớn nhất", "W_V W_O: share of the top 1/8"),
+    "qk_top_share": ("W_Q W_Kᵀ: Σσ² ở 1/8 σ lớn nhất", "W_Q W_Kᵀ: Σσ² in the top 1/8 σ"),
+    "ov_top_share": ("W_V W_O: Σσ² ở 1/8 σ lớn nhất", "W_V W_O: Σσ² in the top 1/8 σ"),
 }
 
 SIGNED = ("median", "mean", "sink_gap")

@@ -245,8 +245,8 @@ ROWS = [
             ("5d", "pronoun–antecedent", "đại từ – tiền ngữ", ("rõ ở SmolLM2", "clear in SmolLM2")),
         )
     ),
-    ("Chuẩn của W_Q, W_K ở các tầng cho biết tầng nào nhìn mạnh hơn (bài 06).",
-     "The norms of W_Q and W_K say which layers look harder (lesson 06)."),
+    ("Chuẩn của W_Q, W_K ở các tầng cho biết tầng nào chú ý mạnh hơn (bài 06).",
+     "The norms of W_Q and W_K say which layers attend harder (lesson 06)."),
     ("6a", "‖W_Q‖ ở tầng đầu, tầng cuối; cũng vậy, đã gộp `ln_1`",
      "‖W_Q‖ in the first and the last layer; the same with `ln_1` folded in",
      'first_and_last(matrices, "norm_w_q")', ".1f;",
