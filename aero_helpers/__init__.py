@@ -23,7 +23,7 @@ from aero_helpers.corpus import Profile, profile
 from aero_helpers.exercises import check
 from aero_helpers.explorer import training_film
 from aero_helpers.interventions import intervention_table
-from aero_helpers.kde import Density, density, gaussian_sum
+from aero_helpers.kde import Density, density, density_of_histogram, gaussian_sum
 from aero_helpers.language import set_language
 from aero_helpers.links import link_shares, link_table, read_scenes
 from aero_helpers.matrices import HeadMatrices, matrix_table, read_head_matrices, singular_values
@@ -50,6 +50,7 @@ __all__ = [
     "causal_mask",
     "check",
     "density",
+    "density_of_histogram",
     "gaussian_sum",
     "interval",
     "intervention_table",

@@ -21,7 +21,13 @@ from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
 from aero_helpers.kde import density_of_histogram
-from aero_helpers.recording import attention_function, read_whole, written_whole
+from aero_helpers.recording import (
+    attention_function,
+    read_whole,
+    require_head,
+    require_plain_attention,
+    written_whole,
+)
 
 FORMAT = "aero_helpers profile 1"
 BINS = 8192  # of a head's histogram; 0 is an edge
@@ -67,6 +73,11 @@ class Profile:
     exponent: np.ndarray
     counts: np.ndarray
 
+    @property
+    def shape(self):
+        """(layers, heads)"""
+        return self.exponent.shape
+
     def __repr__(self):
         n_texts, n_tokens, n_left_out = self.counts
         layers, heads = self.exponent.shape
@@ -76,7 +87,9 @@ class Profile:
         )
 
     def __add__(self, other):
-        if (self.model_name, self.exponent.shape) != (other.model_name, other.exponent.shape):
+        if not isinstance(other, Profile):
+            return NotImplemented
+        if any(getattr(self, name) != getattr(other, name) for name in ("model_name", "head_size", "shape")):
             raise ValueError(f"profiles: expected two of one model, got {self} and {other}")
         wide = np.maximum(self.exponent, other.exponent)
         histogram = _coarser(self.histogram, wide - self.exponent) + _coarser(other.histogram, wide - other.exponent)
@@ -105,7 +118,11 @@ class Profile:
         return pd.DataFrame(columns)
 
     def density(self, layer, head, bandwidth="scott"):
-        """The Gaussian kernel density of one head's raw scores, as `aero.density`, from the histogram."""
+        """The Gaussian kernel density of one head's raw scores, as `aero.density`, from the histogram.
+
+        Raises IndexError out of range, and what `density_of_histogram` raises.
+        """
+        require_head(self, layer, head)
         width = 2.0 ** self.exponent[layer, head]
         return density_of_histogram(self.histogram[layer, head], -BINS // 2 * width, width, bandwidth)
 
@@ -126,13 +143,19 @@ class Profile:
     @classmethod
     def _load(cls, path):
         arrays, about = read_whole(path, "a profile", FORMAT)
+        heads = arrays["exponent"].shape if "exponent" in arrays else ()
+        expected = dict.fromkeys(("y", "yy", "yn"), (len(PER), *heads)) | dict.fromkeys(("n", "nn"), (len(PER),))
+        expected |= {"histogram": (*heads, BINS), "exponent": heads, "counts": (3,)}
+        got = {name: array.shape for name, array in arrays.items()}
+        if got != expected or not about.get("head_size", "").isdigit() or "model_name" not in about:
+            raise ValueError(f"{path}: expected a whole profile, {expected}, got {got} and {about}")
         return cls(about["model_name"], int(about["head_size"]), **arrays), about
 
     def _medians(self):
         """The middle of the bin in which half of the scores are reached: [layer, head]."""
         cumulative = self.histogram.cumsum(-1)
         bins = (cumulative < cumulative[..., -1:] / 2).sum(-1)
-        return (bins - BINS // 2 + 0.5) * 2.0**self.exponent
+        return np.where(cumulative[..., -1], (bins - BINS // 2 + 0.5) * 2.0**self.exponent, np.nan)
 
 
 def profile(lm, texts, checkpoint=None):
@@ -146,9 +169,12 @@ def profile(lm, texts, checkpoint=None):
     CHUNK texts, and a call that was interrupted goes on from there, to the same numbers: the texts
     that are done are read again, compared, and passed over.
 
-    Raises TypeError for texts that are no strings, ValueError where a checkpoint belongs to another
-    model or to other texts.
+    Raises TypeError for texts that are no strings; ValueError where a checkpoint belongs to a model of
+    another name or shape or to other texts, within `lm.intervene`, and for a model whose attention
+    `lm.record` refuses as well.
     """
+    if lm.change is not None:
+        raise ValueError(f"{lm.name}: expected a model as it is, got one within lm.intervene; profile it outside")
     if isinstance(texts, str):
         raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")
     total, done, fingerprint = _empty(lm), 0, hashlib.sha256()
@@ -156,7 +182,7 @@ def profile(lm, texts, checkpoint=None):
         texts = iter(texts)
         if checkpoint is not None and Path(checkpoint).exists():
             total, about = Profile._load(checkpoint)
-            done = _skip(texts, fingerprint, json.loads(about["progress"]), lm, total, checkpoint)
+            done = _skip(texts, fingerprint, about.get("progress"), lm, total, checkpoint)
             bar.update(done)
         since, n_before = time.perf_counter(), total.counts[1]
         while chunk := list(islice(texts, CHUNK)):
@@ -173,16 +199,19 @@ def profile(lm, texts, checkpoint=None):
 
 def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     """Pass over the texts that a checkpoint has counted, and return how many they are."""
-    done, expected = progress
+    if progress is None:
+        raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
+    done, expected = json.loads(progress)
     _add_to(fingerprint, islice(texts, done))
-    if fingerprint.hexdigest() != expected or total.model_name != lm.name:
+    same_model = (total.model_name, *total.shape) == (lm.name, lm.n_layers, lm.n_heads)
+    if fingerprint.hexdigest() != expected or not same_model:
         raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
     return done
 
 
 def _add_to(fingerprint, texts):
     for text in texts:
-        fingerprint.update(hashlib.sha256(text.encode()).digest())
+        fingerprint.update(hashlib.sha256(text.encode(errors="surrogatepass")).digest())
 
 
 def _empty(lm):
@@ -223,6 +252,10 @@ def _profile_chunk(lm, texts):
 def _token_ids(lm, text):
     if not isinstance(text, str):
         raise TypeError(f"texts: expected strings, got {type(text).__name__}: {text!r:.60}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair is no letter, and no tokenizer takes it
+        return []
     return lm.tokenizer(text, verbose=False)["input_ids"] if text else []
 
 
@@ -262,10 +295,12 @@ class _Streaming:
         self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64)
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
-        layer, shared_by = module.layer_idx, query.shape[1] // key.shape[1]
+        require_plain_attention(module, attention_mask, scaling, query.shape[-1])
+        layer, shared_by, dtype = module.layer_idx, query.shape[1] // key.shape[1], query.dtype
+        query, key, value = query.float(), key.float(), value.float()
         key, value = (x.repeat_interleave(shared_by, dim=1) for x in (key, value))
         width = self._make_room(query, key, layer)
-        scale = width * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        scale = width * query.shape[-1] ** -0.5
         query = query / width  # by a power of two, so exactly: scores come out in bins
         n_windows, n_heads, n_tokens, _ = query.shape
         n_rows = max(LEAST_ROWS, BLOCK // (n_windows * n_heads * n_tokens))
@@ -282,13 +317,15 @@ class _Streaming:
             output[:, :, rows] = exponentials @ value[:, :, : rows.stop]
         sums = dict(zip(ROW_SUMS, sums))
         self._add_up(sums, layer, scale[..., 0], width[..., 0])
-        return output.div_(sums["total"][..., None]).transpose(1, 2), None
+        return output.div_(sums["total"][..., None]).transpose(1, 2).to(dtype), None
 
     def _make_room(self, query, key, layer):
         """Widen the bins of a layer to what its scores can reach, |q·k| ≤ ‖q‖ ‖k‖; return their width, [head, 1, 1]."""
         profile = self.profile
         real = torch.arange(query.shape[2], device=query.device) < self.lengths[:, None]
         longest_query, longest_key = ((x.norm(dim=-1) * real[:, None]).amax((0, 2)) for x in (query, key))
+        if not (longest_query * longest_key).isfinite().all():
+            raise ValueError(f"layer {layer}: expected finite queries and keys, got NaN or infinity")
         wider = np.maximum(_exponent_for((longest_query * longest_key).cpu().numpy()) - profile.exponent[layer], 0)
         profile.histogram[layer] = _coarser(profile.histogram[layer], wider)
         profile.exponent[layer] += wider

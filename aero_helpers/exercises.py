@@ -366,7 +366,7 @@ class check:
     )  # fmt: skip
 
     singular_values = Exercise(
-        inputs=[(_random(12, 3), _random(12, 3) * 2), (_random(20, 4), _random(20, 4) - 1), (_random(5, 1),) * 2],
+        inputs=[(_random(12, 3), _random(3, 12).T), (_random(20, 4), _random(4, 20).T - 1), (_random(5, 1),) * 2],
         right=matrices.singular_values,
         result="[head_size]",
         mistakes=[
@@ -375,6 +375,9 @@ class check:
              "làm tròn. Hãy giữ head_size số đầu tiên.",
              "The numbers are right, but D of them: the rank of W_Q W_Kᵀ is head_size at most, the rest is rounding. "
              "Keep the first head_size."),
+            (lambda q, k: torch.linalg.eigvals(q @ k.T).abs().sort(descending=True).values,
+             "Đây là trị riêng. W_Q W_Kᵀ không đối xứng, nên trị riêng và giá trị kỳ dị là hai thứ khác nhau.",
+             "These are eigenvalues. W_Q W_Kᵀ is not symmetric, so they are not its singular values."),
             (lambda q, k: torch.linalg.svdvals(q.T @ k),
              "Đây là W_Qᵀ W_K, [head_size, head_size]: tích khác, giá trị kỳ dị khác.",
              "This is W_Qᵀ W_K, [head_size, head_size]: another product, with other singular values."),
@@ -392,7 +395,7 @@ class check:
     reflected_kde = Exercise(
         inputs=[
             (np.array([0.02, 0.1, 0.35, 0.97]), np.linspace(0, 1, 11), 0.1),
-            (np.array([0.5, 0.0]), np.linspace(0, 1, 6), 0.3),
+            (np.array([0.5, 0.0]), np.linspace(0, 1, 6), 0.15),
         ],
         right=_reflected,
         result="[len(x)]",

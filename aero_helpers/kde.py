@@ -19,6 +19,7 @@ REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 2e-8 of i
 BINS_PER_BANDWIDTH = 10
 LEAST_BINS = 1024
 MOST_BINS = 2**22
+WIDEST = 20  # a bandwidth in units of the bounds' distance: the density is flat long before
 ISJ_BINS = 2**14
 ISJ_TIMES = 10.0 ** np.arange(-12, 0)  # squared bandwidths to look for a root below, in units of the grid's reach
 
@@ -65,15 +66,16 @@ def density(values, bandwidth="scott", weights=None, bounds=None):
     Each value is shared between the two grid points beside it, then the counts are convolved with
     the Gaussian: the same fog, added up by the grid point instead of by the value.
 
-    Raises ValueError for no values, for NaN or infinity, for an unknown rule, for a bandwidth
-    that is not positive, where a rule finds none (constant or single values, and for "isj" too few),
-    where the values reach too many bandwidths for a grid, for weights that do not fit, and for
-    values out of bounds.
+    Raises ValueError for no values, for NaN or infinity, for an unknown rule, for a bandwidth that is
+    not positive, where a rule finds none (constant or single values; for "isj" also too few, too even,
+    or repeated ones, as rounding makes them), where the values reach too many bandwidths for a grid,
+    for weights that do not fit, and for values out of bounds.
     """
-    values = _checked(values)
-    weights = _checked_weights(weights, values)
+    values, weights = _checked_weights(weights, _checked(values))
     bounds = _checked_bounds(bounds, values)
     h = _choose(bandwidth, values, weights, bounds)
+    if h > WIDEST * (bounds[1] - bounds[0]):
+        raise ValueError(f"bandwidth: expected at most {WIDEST} times the bounds' distance, got {h:.3g}")
     x, width = _grid(values, bounds, REACH * h, LEAST_BINS, h / BINS_PER_BANDWIDTH)
     counts = _linear_counts(values, weights, x[0], width, len(x))
     return Density(x, _convolve(counts, h / width) / (counts.sum() * width), h)
@@ -90,7 +92,11 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
     Raises ValueError for counts that are negative or all 0, for what `density` refuses of a
     bandwidth, and for a bandwidth under a bin's width.
     """
+    if np.ndim(counts) != 1:
+        raise ValueError(f"counts: expected one row of numbers, got the shape {list(np.shape(counts))}")
     counts = _checked(counts, "counts")
+    if not all(isinstance(x, Real) and np.isfinite(x) for x in (low, width)) or width <= 0:
+        raise ValueError(f"low and width: expected finite numbers, the width above 0, got {low!r} and {width!r}")
     n = counts.sum()
     if counts.min() < 0 or n == 0:
         raise ValueError(f"counts: expected numbers of values, some above 0, got {counts.min():g} to {counts.max():g}")
@@ -101,6 +107,10 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
     if h < width:
         raise ValueError(f"bandwidth: expected at least {width:.3g}, the width of a bin, got {h:.3g}")
     beyond = int(np.ceil(REACH * h / width))
+    if beyond > MOST_BINS:
+        raise ValueError(
+            f"bandwidth: expected at most {MOST_BINS * width / REACH:.3g} for bins of {width:.3g}, got {h:.3g}"
+        )
     x = low + width * (np.arange(-beyond, len(counts) + beyond) + 0.5)
     return Density(x, _convolve(np.pad(counts, beyond), h / width) / (n * width), h)
 
@@ -148,7 +158,13 @@ def _choose(bandwidth, values, weights, bounds):
     def isj():
         x, width = _grid(values, bounds, np.ptp(values) / 10, ISJ_BINS, np.inf)
         counts = _linear_counts(values, weights, x[0], width, len(x))
-        return _isj(counts / counts.sum(), n) * width
+        h = _isj(counts / counts.sum(), n) * width
+        if h < width:
+            raise ValueError(
+                f"bandwidth: 'isj' found {h:.3g}, less than the {width:.3g} that it can tell apart: the values repeat"
+                " (rounded?), or reach too far; give another rule or a number"
+            )
+        return h
 
     bandwidth = _by_rule(bandwidth, deviation, n, isj)
     least = max(np.finfo(float).tiny, 1e-10 * max(-values.min(), values.max()))
@@ -201,19 +217,22 @@ def _isj(shares, n):
         with np.errstate(all="ignore"):
             if excess(highest) > 0 > excess(0.0):
                 return np.sqrt(brentq(excess, 0.0, highest, xtol=1e-16)) * len(shares)
-    raise ValueError(f"bandwidth: 'isj' found none for {n:.0f} values: expected more of them, or give another rule")
+    raise ValueError(
+        f"bandwidth: 'isj' found none for {n:.0f} values: too few of them, or too even; give another rule or a number"
+    )
 
 
 def _checked_weights(weights, values):
+    """(values, weights) without those that count nothing; weights stay None where none are given."""
     if weights is None:
-        return None
+        return values, None
     weights = _checked(weights, "weights")
     if len(weights) != len(values) or weights.min() < 0 or weights.sum() == 0:
         raise ValueError(
             f"weights: expected {len(values)} numbers from 0 up, not all 0, got {len(weights)} of"
             f" {weights.min():.4g} to {weights.max():.4g}"
         )
-    return weights
+    return values[weights > 0], weights[weights > 0] / weights.max()
 
 
 def _checked_bounds(bounds, values):

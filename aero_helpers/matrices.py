@@ -8,6 +8,8 @@ A GPT-2 multiplies these matrices with what ln_1 gives out, and ln_1's own scale
 the product: norms of layers can be compared only once they are folded in (`HeadMatrices.folded`).
 """
 
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -61,19 +63,24 @@ def head_matrices(tensors, n_heads):
     """
     require_count("n_heads", n_heads)
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
-    n_layers = sum(name.endswith("attn.c_attn.weight") for name in tensors)
+    n_layers = 1 + max((int(name.split(".")[1]) for name in tensors if re.match(r"h\.\d+\.", name)), default=0)
     parts = {}
     for part in ("attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "ln_1.weight", "ln_1.bias"):
-        names = [f"h.{layer}.{part}" for layer in range(max(n_layers, 1))]
+        names = [f"h.{layer}.{part}" for layer in range(n_layers)]
         missing = [name for name in names if name not in tensors]
         if missing:
             some = ", ".join(sorted(tensors)[:3])
             raise ValueError(f"tensors: expected a GPT-2's, with {missing[0]}, got {len(tensors)} names: {some}, …")
-        parts[part] = torch.stack([tensors[name].detach().cpu().float() for name in names])
-    width = parts["attn.c_proj.weight"].shape[-1]
-    if parts["attn.c_attn.weight"].shape[1:] != (width, 3 * width) or width % n_heads:
-        got = list(parts["attn.c_attn.weight"].shape[1:])
-        raise ValueError(f"c_attn.weight: expected [D, 3 D] with D divisible by {n_heads} heads, got {got}")
+        parts[part] = [torch.as_tensor(tensors[name]).detach().cpu().float() for name in names]
+    width = parts["ln_1.weight"][0].numel()
+    if width % n_heads:
+        raise ValueError(f"tensors: expected a width that {n_heads} heads divide, got {width}")
+    shapes = (width, 3 * width), (3 * width,), (width, width), (width,), (width,)
+    for (part, layers), shape in zip(parts.items(), shapes):
+        for layer, tensor in enumerate(layers):
+            if tensor.shape != shape:
+                raise ValueError(f"h.{layer}.{part}: expected {list(shape)}, got {list(tensor.shape)}")
+    parts = {part: torch.stack(layers) for part, layers in parts.items()}
     heads = (n_heads, width // n_heads)
     weights = (x.unflatten(-1, heads).movedim(-2, 1) for x in split_qkv(parts["attn.c_attn.weight"]))
     biases = (x.unflatten(-1, heads) for x in split_qkv(parts["attn.c_attn.bias"]))
@@ -88,6 +95,8 @@ def read_head_matrices(path, n_heads):
     for GPT-2 Small; the file does not say. Raises FileNotFoundError, ValueError as `head_matrices`
     does or for a damaged file.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected a safetensors file, found none")
     try:
         return head_matrices(load_file(path), n_heads)
     except SafetensorError as error:
@@ -113,7 +122,7 @@ def matrix_table(matrices):
     norm_w_q, norm_w_k, norm_w_v, norm_b_q, norm_b_k: Frobenius norms, √Σ entries².
     norm_qk, norm_ov: those of W_Q W_Kᵀ and of W_V W_O.
     qk_top_share, ov_top_share: how much of their squared norm, Σσ², the largest eighth of the
-        singular values holds (8 of 64): 1/8 if all are equal, 1 if these are all there is.
+        singular values, rounded up, holds (8 of 64): 8/64 if all are equal, 1 if these are all there is.
     """
     squares = {
         "qk": singular_values(matrices.w_q, matrices.w_k) ** 2,

@@ -132,16 +132,18 @@ def laminar_profile(table, columns, null=None):
     mean of a layer's heads, its bar a 95% t interval of that mean: how much the heads differ, not how
     sure each of them is. `null`: the same table of the untrained model, in grey.
     """
-    for column in columns:
-        _require_one_of("columns", column, COLUMN_TITLES)
-    n_layers = table["layer"].nunique()
+    for column in [columns] if isinstance(columns, str) else columns:
+        _require_one_of("columns", column, [name for name in COLUMN_TITLES if name in table])
+    columns = [columns] if isinstance(columns, str) else list(columns)
+    first, last = table["layer"].min(), table["layer"].max()
+    n_layers = last - first + 1
     size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)
     fig, axes = plt.subplots(1, len(columns), figsize=size, layout="constrained", sharey=True, squeeze=False)
     for ax, column in zip(axes[0], columns):
         if null is not None:
             _draw_profile(ax, null, column, UNTRAINED, say("chưa huấn luyện", "untrained"))
         _draw_profile(ax, table, column, TRAINED, say("đã huấn luyện", "trained"))
-        ax.set(ylim=(n_layers - 0.5, -0.5), yticks=range(n_layers))
+        ax.set(ylim=(last + 0.5, first - 0.5), yticks=range(first, last + 1))
         if column in SHARES:  # a t interval knows no bounds, a share has them
             ax.set_xlim(max(ax.get_xlim()[0], -0.03), min(ax.get_xlim()[1], 1.03))
         ax.set_title(say(*COLUMN_TITLES[column], between="\n"), fontsize=12)
@@ -157,8 +159,13 @@ def density_map(curves, low, high, xlabel, ax=None):
     `curves`: for each layer the Density of each of its heads; shown is their mean, from low to high.
     Colours are logarithmic over three decades below the highest peak: density spans many.
     """
+    if not low < high:
+        raise ValueError(f"low and high: expected low < high, got {low} and {high}")
     x = (np.arange(400) + 0.5) / 400 * (high - low) + low
-    rows = np.array([np.mean([np.interp(x, *head[:2]) for head in heads], axis=0) for heads in curves])
+    rows = [np.mean([np.interp(x, *head[:2], left=0, right=0) for head in heads], axis=0) for heads in curves]
+    rows = np.array(rows)
+    if not rows.size or not rows.max() > 0:
+        raise ValueError(f"curves: expected densities that lie between {low:g} and {high:g}, got none")
     ax = ax or plt.subplots(figsize=(8.5, 1.9 + 0.34 * len(rows)), layout="constrained")[1]
     colours = LogNorm(rows.max() / 1000, rows.max(), clip=True)
     reach = (low, high, len(rows) - 0.5, -0.5)

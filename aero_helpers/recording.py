@@ -74,6 +74,11 @@ class AttentionRecord:
     def n_tokens(self):
         return self.raw_scores.shape[-1]
 
+    @property
+    def shape(self):
+        """(layers, heads)"""
+        return tuple(self.raw_scores.shape[:2])
+
     def __repr__(self):
         return (
             f"AttentionRecord({self.model_name!r}: {self.n_layers} layers × {self.n_heads} heads"
@@ -86,9 +91,7 @@ class AttentionRecord:
 
     def head_scores(self, layer, head):
         """The raw scores of one head, [query, key]. Raises IndexError out of range."""
-        for name, index, count in (("layer", layer, self.n_layers), ("head", head, self.n_heads)):
-            if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:
-                raise IndexError(f"{name}: expected 0 to {count - 1} for {self.model_name}, got {index!r}")
+        require_head(self, layer, head)
         return self.raw_scores[layer, head].clone()
 
     def head_weights(self, layer, head):
@@ -119,6 +122,13 @@ class AttentionRecord:
             return cls(json.loads(about["tokens"]), arrays["raw_scores"], int(about["head_size"]), about["model_name"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
+
+
+def require_head(of, layer, head):
+    """Raise IndexError unless `of`, a record or a profile, has that layer and head; negative numbers count as none."""
+    for name, index, count in zip(("layer", "head"), (layer, head), of.shape):
+        if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:
+            raise IndexError(f"{name}: expected 0 to {count - 1} for {of.model_name}, got {index!r}")
 
 
 def written_whole(path, write):
@@ -233,7 +243,7 @@ def capture(model, token_ids, change=None):
     by_layer, head_size = {}, head_size_of(model.config)
 
     def keep(module, scores, mask, scaling):
-        _require_plain_attention(module, mask, scaling, head_size)
+        require_plain_attention(module, mask, scaling, head_size)
         by_layer[module.layer_idx] = scores[0].cpu()
 
     with attention_function(model, attend(keep, change)):
@@ -276,7 +286,8 @@ def head_size_of(config):
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def _require_plain_attention(module, mask, scaling, head_size):
+def require_plain_attention(module, mask, scaling, head_size):
+    """Raise ValueError unless a module attends as softmax(QKᵀ / √head_size) under a plain causal mask."""
     if scaling is not None and not math.isclose(scaling, head_size**-0.5):
         raise ValueError(
             f"layer {module.layer_idx}: expected scores scaled by 1/√{head_size} = {head_size**-0.5:.4f},"

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 REPEATS = 5
-N_VOCABULARY = 50257
 STATUS = Path("/proc/self/status")  # Linux; elsewhere memory is not measured
 
 
@@ -55,7 +54,8 @@ def random_model(which):
 
     sizes = {"n_layer": 6, "n_head": 4, "n_embd": 128, "n_positions": 256} if which == "mini" else {}
     torch.manual_seed(0)
-    return GPT2LMHeadModel(GPT2Config(vocab_size=N_VOCABULARY, **sizes)).eval()
+    n_vocabulary = 2048 if which == "mini" else 50257
+    return GPT2LMHeadModel(GPT2Config(vocab_size=n_vocabulary, **sizes)).eval()
 
 
 class Numbers:
@@ -188,18 +188,17 @@ def histogram(n):
     """Counted a million at a time; the error is against the density that the values were drawn from, smoothed."""
     from scipy.stats import norm
 
-    from aero_helpers.kde import density_of_histogram
+    from aero_helpers import density_of_histogram
 
     rng, counts, edges = np.random.default_rng(0), np.zeros(4096, int), np.linspace(-80, 80, 4097)
     before = resident("VmRSS")
     forget_peak()
     for _ in range(int(n) // 1_000_000):
         counts += np.histogram(scores(rng, 1_000_000), edges)[0]
-    width = edges[1] - edges[0]
+    megabytes, width = resident("VmHWM") - before, edges[1] - edges[0]
     seconds = measured(lambda: density_of_histogram(counts, edges[0], width))["seconds"]
     x, y, h = density_of_histogram(counts, edges[0], width)
     true = 0.9 * norm.pdf(x, -15, np.hypot(8, h)) + 0.1 * norm.pdf(x, 20, np.hypot(2, h))
-    megabytes = resident("VmHWM") - before
     return {
         "n": int(counts.sum()),
         "seconds": seconds,

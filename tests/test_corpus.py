@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import save_file
 from scipy.stats import gaussian_kde
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import aero_helpers as aero
 from aero_helpers import corpus
@@ -108,7 +109,7 @@ def test_intervals_cover_the_truth_over_corpora(mini):
 
 def test_bad_texts_are_counted_and_harm_nothing(mini, texts):
     clean = aero.profile(mini, texts)
-    spoilt = aero.profile(mini, ["", *texts, "a", ""])
+    spoilt = aero.profile(mini, ["", *texts, "a", "half a letter: \ud800"])
     assert spoilt.counts.tolist() == [len(texts), clean.counts[1], 3]
     assert np.allclose(spoilt.table(), clean.table(), atol=1e-6)
     assert "3 texts left out" in repr(spoilt)
@@ -118,10 +119,34 @@ def test_bad_texts_are_counted_and_harm_nothing(mini, texts):
         aero.profile(mini, "The dog.")
 
 
+def test_a_model_that_is_changed_or_attends_otherwise_is_refused(mini):
+    with mini.intervene(lambda scores, layer: scores * 0), pytest.raises(ValueError, match=r"one within lm\.intervene"):
+        aero.profile(mini, ["The dog ran."])
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "max_position_embeddings": 64}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "sliding_window": 4}
+    config = MistralConfig(vocab_size=len(mini.tokenizer), **sizes, **heads)
+    window = LanguageModel("window", MistralForCausalLM(config), mini.tokenizer)
+    with pytest.raises(ValueError, match="expected a plain causal mask, got a model that masks otherwise"):
+        aero.profile(window, ["The old dog ran to the sea."])
+    broken = mini.untrained()
+    with torch.no_grad():
+        broken.model.transformer.h[2].attn.c_attn.bias.fill_(torch.nan)
+    with pytest.raises(ValueError, match="layer 2: expected finite queries and keys, got NaN or infinity"):
+        aero.profile(broken, ["The dog ran."])
+
+
+def test_half_precision_is_counted_as_record_counts_it(mini):
+    lm = LanguageModel("half", mini.untrained().model.bfloat16(), mini.tokenizer)
+    text = "The old man looked at the sea."
+    found, expected = aero.profile(lm, [text]).table(), aero.shift_table(lm.record(text))
+    assert np.allclose(found["mean"], expected["mean"], atol=0.02 * expected["mean"].abs().max())  # 8 bits
+
+
 def test_any_iterable_is_taken_and_nothing_at_all_gives_nan(mini, texts):
     assert np.array_equal(aero.profile(mini, iter(texts)).y, aero.profile(mini, texts).y)
     empty = aero.profile(mini, [])
-    assert empty.counts.tolist() == [0, 0, 0] and empty.table().entropy.isna().all()
+    statistics = empty.table().drop(columns=["layer", "head", "n_scores"])
+    assert empty.counts.tolist() == [0, 0, 0] and statistics.isna().all().all()
 
 
 def test_progress_shows_texts_tokens_a_second_and_time_left(mini, texts, capfd):
@@ -140,6 +165,15 @@ def test_profiles_of_two_models_do_not_add_up(mini, llama):
         aero.profile(mini, ["The dog ran."]) + aero.profile(llama, ["The dog ran."])
 
 
+def test_only_heads_that_are_there_have_a_density(mini):
+    found = aero.profile(mini, ["The dog ran to the sea."])
+    for layer, head, words in ((6, 0, "layer: expected 0 to 5 for mini, got 6"), (0, -1, "head: expected 0 to 3")):
+        with pytest.raises(IndexError, match=words):
+            found.density(layer, head)
+    with pytest.raises(TypeError):
+        found + 1
+
+
 def test_save_and_load_keep_everything(mini, texts, tmp_path):
     found = aero.profile(mini, texts)
     found.save(tmp_path / "profile.safetensors")
@@ -151,6 +185,11 @@ def test_save_and_load_keep_everything(mini, texts, tmp_path):
     (tmp_path / "damaged").write_bytes(b"x" * 99)
     with pytest.raises(ValueError, match="damaged or different file"):
         aero.Profile.load(tmp_path / "damaged")
+    save_file({"y": found.y}, tmp_path / "part", metadata={"format": corpus.FORMAT})
+    with pytest.raises(ValueError, match="expected a whole profile"):
+        aero.Profile.load(tmp_path / "part")
+    with pytest.raises(ValueError, match="expected a checkpoint, got a profile that is finished"):
+        aero.profile(mini, texts, checkpoint=tmp_path / "profile.safetensors")
     mini.record("The dog ran.").save(tmp_path / "record")
     with pytest.raises(ValueError, match="expected the format 'aero_helpers profile 1', got 'aero_helpers attention"):
         aero.Profile.load(tmp_path / "record")
@@ -211,7 +250,7 @@ def test_a_killed_process_loses_at_most_a_chunk(mini, texts, tmp_path):
     assert np.allclose(resumed.table(), aero.profile(mini, scenes).table(), atol=1e-4)
 
 
-def test_memory_and_numbers_do_not_depend_on_how_far_the_scores_reach():
+def test_counts_are_kept_when_bins_grow_and_bins_fit_the_scores():
     """Bins double their width when a score lies outside; counts are kept."""
     counts = np.arange(2 * corpus.BINS).reshape(2, corpus.BINS)
     wide = corpus._coarser(counts, np.array([0, 3]))

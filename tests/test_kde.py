@@ -9,7 +9,6 @@ from scipy.stats import gaussian_kde, norm
 from statsmodels.nonparametric.kde import KDEUnivariate
 
 import aero_helpers as aero
-from aero_helpers.kde import density_of_histogram
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -37,7 +36,8 @@ MIXTURES = {  # (share, mean, standard deviation) of each bump
 
 
 def draw(mixture, n):
-    return np.concatenate([RNG.normal(mean, deviation, int(share * n)) for share, mean, deviation in mixture])
+    rng = np.random.default_rng(n)
+    return np.concatenate([rng.normal(mean, deviation, int(share * n)) for share, mean, deviation in mixture])
 
 
 def expected_error(mixture, n, h):
@@ -78,13 +78,13 @@ def test_isj_moves_and_grows_with_the_values():
     assert aero.density(values * 1e-4 + 7, "isj").bandwidth == pytest.approx(h * 1e-4, rel=1e-3)
     counts, edges = np.histogram(values, bins=4000)
     width = edges[1] - edges[0]
-    assert density_of_histogram(counts, edges[0], width, "isj").bandwidth == pytest.approx(h, rel=0.02)
+    assert aero.density_of_histogram(counts, edges[0], width, "isj").bandwidth == pytest.approx(h, rel=0.02)
 
 
 @pytest.mark.parametrize("rule", ["scott", "silverman", 0.7])
 def test_weights_are_scipys_statsmodels_and_kdepys(rule):
     values = SAMPLES["two bumps"]
-    weights = RNG.gamma(0.5, size=len(values))
+    weights = np.random.default_rng(1).gamma(0.5, size=len(values))
     ours = aero.density(values, rule, weights)
     exact = gaussian_kde(values, ours.bandwidth / np.sqrt(np.cov(values, aweights=weights)), weights)
     assert np.abs(ours.y - exact(ours.x)).max() < 1e-3 * ours.y.max()
@@ -107,7 +107,7 @@ def test_equal_weights_change_nothing():
 @pytest.mark.parametrize("bounds", [(0, 1), (0, np.inf), (-np.inf, 1)])
 def test_bounds_reflect_what_would_leak(bounds):
     """Against the definition: mirror images of the values, added to the fog."""
-    values = RNG.beta(0.5, 4, 3000)
+    values = np.random.default_rng(2).beta(0.5, 4, 3000)
     low, high = bounds
     ours = aero.density(values, 0.05, bounds=bounds)
     images = [values, *(2 * bound - values for bound in bounds if np.isfinite(bound))]
@@ -124,7 +124,23 @@ def test_values_on_a_bound_are_kept_and_isj_works_between_bounds():
     curve = aero.density([0.0, 0.0, 1.0, 1.0], 0.02, bounds=(0, 1))
     assert curve.y.sum() * (curve.x[1] - curve.x[0]) == pytest.approx(1, abs=1e-9)
     assert curve.y[0] == pytest.approx(norm.pdf(0, 0, 0.02), rel=0.02)  # half of the fog twice
-    assert 0.005 < aero.density(RNG.beta(2, 5, 20_000), "isj", bounds=(0, 1)).bandwidth < 0.05
+    assert 0.005 < aero.density(np.random.default_rng(3).beta(2, 5, 20_000), "isj", bounds=(0, 1)).bandwidth < 0.05
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "width", "bandwidth", "words"),
+    [
+        ([1, 2], np.nan, 1.0, 2.0, "low and width: expected finite numbers, the width above 0, got nan and 1.0"),
+        ([1, 2], 0.0, -1.0, 2.0, "got 0.0 and -1.0"),
+        ([[1, 2]], 0.0, 1.0, 2.0, r"counts: expected one row of numbers, got the shape \[1, 2\]"),
+        ([1, 2], 0.0, 1.0, 0.5, "bandwidth: expected at least 1, the width of a bin, got 0.5"),
+        ([1, 2], 0.0, 1.0, 1e7, "bandwidth: expected at most"),
+        ([0, 0], 0.0, 1.0, 2.0, "counts: expected numbers of values, some above 0"),
+    ],
+)
+def test_bad_histograms_are_named(counts, low, width, bandwidth, words):
+    with pytest.raises(ValueError, match=words):
+        aero.density_of_histogram(counts, low, width, bandwidth)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +152,7 @@ def test_values_on_a_bound_are_kept_and_isj_works_between_bounds():
         ({"weights": [1.0, np.nan, 1.0]}, "weights: expected finite numbers"),
         ({"bounds": (0, 1)}, "expected all within the bounds 0 and 1, got 1 outside, from 0.1 to 2"),
         ({"bounds": (1, 0)}, "expected low < high, got 1.0 and 0.0"),
+        ({"bounds": (0, 3), "bandwidth": 100.0}, "expected at most 20 times the bounds' distance, got 100"),
         ({"bounds": 3}, "expected two numbers, low and high, got 3"),
         ({"bounds": (0, np.nan)}, "expected low < high"),
     ],
@@ -188,8 +205,10 @@ def test_one_value_with_a_bandwidth_is_one_gaussian():
         (["a"], "scott", "expected numbers, got list"),
         ([10**400, 1], "scott", "expected numbers, got list"),
         ([0.3] * 5 + [0.1 + 0.2], "scott", "which values of this size can tell apart"),
+        (np.arange(300) // 100, "isj", "'isj' found .* less than the .* the values repeat"),
+        (np.append(RNG.normal(0, 1, 2000), 1e6), "isj", "or reach too far"),
         ([1.0, 2.0], 1e-17, "which values of this size can tell apart"),
-        ([1.0, 2.0], "isj", "'isj' found none for 2 values: expected more of them"),
+        ([1.0, 2.0], "isj", "'isj' found none for 2 values: too few of them, or too even"),
     ],
 )
 def test_bad_input_is_named(values, bandwidth, words):

@@ -183,6 +183,10 @@ def test_laminar_profile_shows_every_head_and_the_interval_of_the_mean(record, m
     draw(figure)
     one_head = plots.laminar_profile(table[table["head"] == 0], ["entropy"])
     draw(one_head)  # one head has no interval
+    lower = plots.laminar_profile(table[table.layer > 2], "entropy")
+    assert lower.axes[0].get_ylim() == (5.5, 2.5)
+    with pytest.raises(ValueError, match=r"columns: expected one of .*, got 'norm_w_q'"):
+        plots.laminar_profile(table, ["norm_w_q"])
     with pytest.raises(ValueError, match=r"columns: expected one of share_below_zero, .*, got 'nothing'"):
         plots.laminar_profile(table, ["nothing"])
 
@@ -203,5 +207,9 @@ def test_density_map_is_the_mean_of_the_heads_densities():
     x = (np.arange(400) + 0.5) / 400 * 14 - 5
     expected = np.mean([np.interp(x, head.x, head.y) for head in heads[2]], axis=0)
     assert shown.shape == (4, 400) and np.allclose(shown[2], expected)
+    with pytest.raises(ValueError, match="expected densities that lie between 50 and 60, got none"):
+        plots.density_map(heads, 50, 60, "x")
+    with pytest.raises(ValueError, match="low and high: expected low < high, got 9 and -5"):
+        plots.density_map(heads, 9, -5, "x")
     assert ax.images[0].norm.vmax == shown.max() and ax.get_ylim() == (3.5, -0.5)
     draw(ax.figure)
