@@ -262,6 +262,7 @@ def write_pages():
         path = FOLDER / name
         path.write_text(page(path.read_text(encoding="utf-8"), numbers, which), encoding="utf-8")
     draw(numbers)
+    print(goals_table(numbers, 1), cost_table(numbers, 1), sep="\n\n")
 
 
 if __name__ == "__main__":
