@@ -1,167 +1,17 @@
-"""The checkers: they run an answer on several inputs and say what is wrong with it.
+"""The course's exercises, lesson by lesson: `check.split_heads(my_function)`, `check.progress()`.
 
-An exercise is a list of inputs, the right function, and the usual mistakes: wrong functions, each
-with the hint that belongs to it. An answer that computes what a mistake computes gets its hint.
-A checker never raises because of the answer, and never shows the solution.
+What a checker does with an answer is in `checking.py`; here is what each exercise asks: its inputs,
+the right function (or value), and the usual mistakes by name, each with its hint in both languages.
 """
 
-from copy import deepcopy
-from dataclasses import dataclass, field
-from traceback import format_exception_only
-
 import numpy as np
+import pandas as pd
 import torch
+from scipy.ndimage import gaussian_filter1d
 from scipy.stats import norm
 
 from aero_helpers import attention, interventions, kde, matrices
-from aero_helpers.language import say
-
-MARKS = {"right": ("✅", "#1b7f3b"), "wrong": ("❌", "#b3261e"), "not attempted": ("⬜", "#555555")}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a checker found. True where the answer is right."""
-
-    state: str  # "right", "wrong" or "not attempted"
-    message: str
-
-    def __bool__(self):
-        return self.state == "right"
-
-    def __repr__(self):
-        return f"{MARKS[self.state][0]} {self.message}"
-
-    def _repr_html_(self):
-        mark, colour = MARKS[self.state]
-        lines = self.message.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
-        return f'<div style="border-left: 4px solid {colour}; padding: 0.4em 0.8em">{mark} {lines}</div>'
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """inputs: argument tuples; result: the wanted shape, in words; mistakes: (wrong function, vi, en)."""
-
-    inputs: list  # telling ones first: on a trivial input many mistakes look alike
-    right: callable
-    result: str
-    mistakes: list = field(default_factory=list)
-
-    def __repr__(self):
-        return say("Gọi với hàm của bạn: check.…(my_function)", "Call it with your function: check.…(my_function)")
-
-    def __call__(self, answer):
-        if answer is None or answer is ...:
-            return _not_attempted()
-        if not callable(answer):
-            kind = type(answer).__name__
-            return _wrong(f"Cần đưa vào một hàm, nhưng nhận được {kind}.", f"Expected a function, got {kind}.")
-        for arguments in self.inputs:
-            verdict = self._try(answer, arguments)
-            if verdict is not None:
-                return verdict
-        n = len(self.inputs)
-        return Verdict("right", say(f"Đúng với cả {n} đầu vào thử.", f"Right, on all {n} inputs tried.", "\n"))
-
-    def _try(self, answer, arguments):
-        """A verdict that ends the examination, or None where this input was answered rightly."""
-        given = deepcopy(arguments)
-        try:
-            got = answer(*given)
-        except (Exception, SystemExit) as error:  # whatever the student's code raises is theirs to read
-            what = "".join(format_exception_only(error)).strip()
-            return _wrong(f"Hàm của bạn dừng vì lỗi {what}", f"Your function stopped with {what}")
-        if got is None or got is ... or (isinstance(got, tuple) and any(part is ... for part in got)):
-            return _not_attempted()
-        if not all(map(_same, given, arguments)):
-            return _wrong(
-                "Hàm của bạn đã sửa đầu vào tại chỗ (in-place). Hãy tạo tensor mới.",
-                "Your function changed its input in place. Make a new tensor instead.",
-            )
-        expected = self.right(*deepcopy(arguments))
-        if isinstance(expected, tuple) and isinstance(got, list):
-            got = tuple(got)
-        if _same(got, expected):
-            return None
-        for mistake, vi, en in self.mistakes:
-            if _same(got, mistake(*deepcopy(arguments))):
-                return _wrong(vi, en)
-        if _form(got) is None or _form(got) != _form(expected):
-            return self._complaint_about_form(got, expected)
-        return self._complaint_about_numbers(got)
-
-    def _complaint_about_form(self, got, expected):
-        want, have = _form(expected), _form(got)
-        if have is None:
-            kind = f"{type(got).__name__} {_dtype(got)}".strip()
-            return _wrong(f"Cần {self.result}, nhưng nhận được {kind}.", f"Expected {self.result}, got {kind}.")
-        return _wrong(
-            f"Kích thước chưa đúng: cần {self.result}, ở đây là {want}, nhưng nhận được {have}.",
-            f"The shape is off: expected {self.result}, here {want}, got {have}.",
-        )
-
-    def _complaint_about_numbers(self, got):
-        if any(np.isnan(part).any() for part in _parts(got)):
-            return _wrong(
-                "Kết quả có NaN: do 0/0, do 0 · ∞, hay do một hàng toàn −∞ trước softmax?",
-                "The result has NaN: from 0/0, from 0 · ∞, or from a row of nothing but −∞ before a softmax?",
-            )
-        return _wrong(
-            "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ nhỏ và so từng số.",
-            "The shape is right, the numbers are not. Try a tiny example and compare number by number.",
-        )
-
-
-def _wrong(vi, en):
-    return Verdict("wrong", say(vi, en, "\n"))
-
-
-def _not_attempted():
-    vi, en = "Chưa có kết quả: hãy thay dấu ..., và nhớ return", "No result yet: replace the ..., and remember return"
-    return Verdict("not attempted", say(vi, en))
-
-
-def _parts(value):
-    """An answer as a list of float arrays, several for a tuple; None where it holds no real numbers."""
-    try:
-        return [_real_numbers(part) for part in (value if isinstance(value, tuple) else (value,))]
-    except Exception:  # an answer may be any object, and an object may do anything
-        return None
-
-
-def _real_numbers(part):
-    if isinstance(part, torch.Tensor):
-        part = part.detach().cpu().to_dense()
-        part = (part if part.is_complex() else part.double()).numpy()
-    part = np.asarray(part)
-    if part.dtype.kind not in "biuf":
-        raise TypeError(f"expected real numbers, got {part.dtype}")
-    return part.astype(float)
-
-
-def _form(value):
-    """The shape in words, or the shapes of a tuple; None where the answer holds no real numbers."""
-    parts = _parts(value)
-    if parts is None:
-        return None
-    shapes = [str(list(part.shape)) for part in parts[:9]]
-    return f"({', '.join(shapes)})" if isinstance(value, tuple) else shapes[0]
-
-
-def _dtype(got):
-    try:
-        return got.dtype
-    except Exception:  # no array, or an object that raises at every touch
-        return ""
-
-
-def _same(a, b):
-    if isinstance(a, tuple) != isinstance(b, tuple):
-        return False
-    a, b = _parts(a), _parts(b)
-    if a is None or b is None or [x.shape for x in a] != [x.shape for x in b]:
-        return False
-    return all(np.allclose(x, y, rtol=1e-4, atol=1e-5, equal_nan=True) for x, y in zip(a, b))
+from aero_helpers.checking import Checker, Exercise, Prediction, Progress
 
 
 def _random(*shape):
@@ -193,17 +43,167 @@ def _split_gpt_neox(fused, n_heads):
     return attention.split_heads(fused, n_heads).chunk(3, dim=-1)
 
 
+def _weights(*shape):
+    """Attention weights of a random model: rows of the past, each with the sum 1."""
+    return _masked(_random(*shape) * 2).softmax(-1)
+
+
+def _attend(q, k, v):
+    return _masked(q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+def _masked_too_late(q, k, v):
+    weights = (q @ k.T / q.shape[-1] ** 0.5).softmax(-1)
+    return (weights * attention.causal_mask(len(q))) @ v
+
+
+def _future_leak(scores, head_size, fill):
+    future = ~attention.causal_mask(len(scores))
+    return (scores / head_size**0.5 + fill * future).softmax(-1)[future].max()
+
+
+def _first_head_scores(activation, head_size):
+    q, k, _ = attention.split_qkv(activation)
+    return q[:, :head_size] @ k[:, :head_size].T
+
+
+def _qkv_from_weights(x, weight, bias):
+    return attention.split_qkv(x @ weight + bias)
+
+
+def _head_weights(q, k, n_heads, scale=None):
+    scores = attention.raw_scores(*(attention.split_heads(x, n_heads) for x in (q, k)))
+    return _masked(scores * (scale or (q.shape[-1] // n_heads) ** -0.5)).softmax(-1)
+
+
+def _heads_by_reshape(x, n_heads):
+    """[T, D] whose heads, once split, are what a bare reshape to [head, T, head_size] gives."""
+    return attention.merge_heads(x.reshape(n_heads, len(x), -1))
+
+
+def _without_head(contributions, bias, head):
+    return contributions.sum(0) - contributions[head] + bias
+
+
+def _largest(per_head):
+    """(layer, head) of the largest entry of [layer, head]."""
+    return divmod(int(per_head.argmax()), per_head.shape[1])
+
+
+def _previous_token_head(weights):
+    return _largest(weights.diagonal(-1, -2, -1).mean(-1))
+
+
+def _share_below_zero(scores):
+    past = attention.causal_mask(scores.shape[-1])
+    return (scores[..., past] < 0).double().mean(-1)
+
+
+def _heads_table(seed):
+    """A table like `shift_table`'s, of 4 layers × 3 heads, several of them very negative."""
+    rng = np.random.default_rng(seed)
+    layers, heads = np.indices((4, 3)).reshape(2, -1)
+    shares = rng.permutation(np.linspace(0.05, 0.99, 12) ** 0.3)
+    spread, entropy = rng.uniform(0.1, 6, 12), rng.uniform(0.1, 0.9, 12)
+    return pd.DataFrame(
+        {"layer": layers, "head": heads, "share_below_zero": shares, "row_spread": spread, "entropy": entropy}
+    )
+
+
+def _place(row):
+    return int(row.layer), int(row["head"])
+
+
+def _negative_yet_even(table):
+    return _place(table[table.share_below_zero > 0.9].nlargest(1, "entropy").iloc[0])
+
+
+def _four_terms(q, k, b_q, b_k):
+    return tuple(attention.score_terms(q, k, b_q, b_k).values())
+
+
+def _terms_of_whole_queries_and_keys(q, k, b_q, b_k):
+    b_q, b_k = b_q[:, None].expand_as(q), b_k[:, None].expand_as(k)
+    return q @ k.mT, b_q @ k.mT, q @ b_k.mT, b_q @ b_k.mT
+
+
+def _blurred(counts, width, h):
+    return gaussian_filter1d(counts.astype(float), h / width) / (counts.sum() * width)
+
+
+def _count_peaks(y):
+    return int(((y[1:-1] > y[:-2]) & (y[1:-1] > y[2:])).sum())
+
+
+def _two_bumps(n_points, *places):
+    x = np.linspace(-9, 9, n_points)
+    return sum(norm.pdf(x, place, 1) for place in places)
+
+
+def _folded(weight, bias, scale, shift):
+    return scale[:, None] * weight, bias + shift @ weight
+
+
+def _folded_twice(weight, bias, scale, shift):
+    return scale[:, None] * weight, bias + shift @ (scale[:, None] * weight)
+
+
+def _n_apart(low_a, high_a, low_b, high_b):
+    return int(((low_a > high_b) | (high_a < low_b)).sum())
+
+
+def _intervals(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(0, 3, (2, 24))
+    return a - 0.4, a + 0.4, b - 0.5, b + 0.5
+
+
+def _thirds_into_heads(fused, n_heads):
+    return tuple(attention.split_heads(part, n_heads) for part in attention.split_qkv(fused))
+
+
+def _extreme_layers(table):
+    by_layer = table.groupby("layer").share_below_zero.mean()
+    return int(by_layer.idxmin()), int(by_layer.idxmax())
+
+
 class check:
-    """One checker for each exercise: `check.split_heads(my_function)`."""
+    """One checker for each exercise: `check.split_heads(my_function)`. It returns a Verdict, and never raises."""
+
+    rows_that_change = Prediction(
+        lesson="01",
+        right=(1, 2, 3),
+        why=(
+            "Đúng: truy vấn 0 không được nhìn khóa 1, còn các truy vấn 1, 2, 3 thì nhìn thấy nó.",
+            "Right: query 0 must not look at key 1, queries 1, 2 and 3 see it.",
+        ),
+        kind=(
+            "danh sách số thứ tự hàng, theo thứ tự tăng, như [0, 2]",
+            "a list of row numbers in rising order, as [0, 2]",
+        ),
+        mistakes=[
+            ((0, 1, 2, 3),
+             "Đó là khi không có mặt nạ. Hàng 0 có được nhìn khóa 1 không?",
+             "That is without a mask. May row 0 look at key 1?"),
+            ((0, 1),
+             "Bạn đang che quá khứ: hàng là truy vấn, và truy vấn được nhìn các khóa đứng trước nó.",
+             "You are hiding the past: rows are queries, and a query may look at the keys before it."),
+            ((1,), "Hàng 1 thì đúng. Còn ai khác nhìn thấy khóa 1?", "Row 1, yes. Who else sees key 1?"),
+            ((2, 3), "Một token cũng được nhìn chính nó.", "A token may look at itself, too."),
+        ],
+    )  # fmt: skip
 
     additive_mask = Exercise(
+        lesson="01",
         inputs=[(4,), (7,), (1,)],
         right=_additive_mask,
         result="[T, T]",
         mistakes=[
-            (lambda n: _additive_mask(n).T, "Bạn che quá khứ thay vì tương lai: hàng là truy vấn, cột là khóa.",
+            (lambda n: _additive_mask(n).T,
+             "Bạn che quá khứ thay vì tương lai: hàng là truy vấn, cột là khóa.",
              "You hide the past instead of the future: rows are queries, columns are keys."),
-            (lambda n: attention.causal_mask(n), "Đây là mặt nạ Boolean. Mặt nạ cộng có 0 và −∞.",
+            (lambda n: attention.causal_mask(n),
+             "Đây là mặt nạ Boolean. Mặt nạ cộng có 0 và −∞.",
              "This is the boolean mask. The additive one holds 0 and −∞."),
             (lambda n: _additive_mask(n).nan_to_num(neginf=-1e9),
              "Bạn dùng một số âm rất lớn. Hãy dùng −∞: chỉ e^(−∞) mới đúng bằng 0.",
@@ -218,6 +218,7 @@ class check:
     )  # fmt: skip
 
     attention_weights = Exercise(
+        lesson="01",
         inputs=[(_random(5, 5) * 8, 16), (_random(9, 9) * 20, 64), (_random(1, 1) * 8, 16)],
         right=attention.attention_weights,
         result="[T, T]",
@@ -225,17 +226,20 @@ class check:
             (lambda s, d: _masked(s / d**0.5).softmax(-2).nan_to_num(0),
              "Softmax chạy sai trục: mỗi hàng (mỗi truy vấn) phải có tổng bằng 1, hãy lấy softmax theo khóa, dim=-1.",
              "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
-            (lambda s, d: (s / d**0.5).softmax(-1), "Thiếu mặt nạ: các token nhìn thấy tương lai.",
-             "The mask is missing: tokens see the future."),
-            (lambda s, d: s / d**0.5, "Đây là điểm, chưa phải trọng số: thiếu mặt nạ và softmax.",
+            (lambda s, d: (s / d**0.5).softmax(-1),
+             "Thiếu mặt nạ: các token nhìn thấy tương lai.", "The mask is missing: tokens see the future."),
+            (lambda s, d: s / d**0.5,
+             "Đây là điểm, chưa phải trọng số: thiếu mặt nạ và softmax.",
              "These are scores, not weights: mask and softmax are missing."),
-            (lambda s, d: _masked(s / d**0.5), "Đây là điểm, chưa phải trọng số: thiếu softmax.",
+            (lambda s, d: _masked(s / d**0.5),
+             "Đây là điểm, chưa phải trọng số: thiếu softmax.",
              "These are scores, not weights: the softmax is missing."),
-            (lambda s, d: _masked(s * d**0.5).softmax(-1), "Bạn nhân với √head_size, cần chia.",
-             "You multiplied by √head_size; divide."),
-            (lambda s, d: _masked(s).softmax(-1), "Bạn quên chia cho √head_size.",
-             "You forgot to divide by √head_size."),
-            (lambda s, d: _masked(s / d).softmax(-1), "Bạn chia cho head_size, cần chia cho căn bậc hai của nó.",
+            (lambda s, d: _masked(s * d**0.5).softmax(-1),
+             "Bạn nhân với √head_size, cần chia.", "You multiplied by √head_size; divide."),
+            (lambda s, d: _masked(s).softmax(-1),
+             "Bạn quên chia cho √head_size.", "You forgot to divide by √head_size."),
+            (lambda s, d: _masked(s / d).softmax(-1),
+             "Bạn chia cho head_size, cần chia cho căn bậc hai của nó.",
              "You divided by head_size; divide by its square root."),
             (lambda s, d: (s / d**0.5).softmax(-1) * attention.causal_mask(s.shape[-1]),
              "Bạn che sau softmax: tương lai đã lấy mất một phần của tổng, các hàng không còn tổng bằng 1.",
@@ -246,7 +250,99 @@ class check:
         ],
     )  # fmt: skip
 
+    attention_output = Exercise(
+        lesson="01",
+        inputs=[
+            (_random(5, 4) * 2, _random(5, 4) * 3 - 1, _random(5, 3)),
+            (_random(8, 16), _random(8, 16), _random(8, 2)),
+        ],
+        right=_attend,
+        given=_masked_too_late,
+        result="[T, d_v]",
+        mistakes=[
+            (lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
+             "Không còn mặt nạ: các token nhìn thấy tương lai.", "Now there is no mask: tokens see the future."),
+            (lambda q, k, v: (q @ k.T * attention.causal_mask(len(q)) / q.shape[-1] ** 0.5).softmax(-1) @ v,
+             "Bạn nhân điểm với mặt nạ trước softmax: điểm 0 vẫn nhận e^0 = 1. Tương lai cần −∞.",
+             "You multiply scores by the mask: before the softmax a 0 still gets e^0 = 1. The future needs −∞."),
+            (lambda q, k, v: _masked(q @ k.T / q.shape[-1] ** 0.5).softmax(-2).nan_to_num(0) @ v,
+             "Softmax chạy sai trục: hãy lấy theo khóa, dim=-1.",
+             "The softmax runs over the wrong axis: over keys, dim=-1."),
+            (lambda q, k, v: _masked(q @ k.T).softmax(-1) @ v, "Bạn đã bỏ mất √d.", "You have lost the √d."),
+        ],
+    )  # fmt: skip
+
+    future_leak = Exercise(
+        lesson="01",
+        inputs=[
+            (_random(6, 6) * 8 - 3, 16, -2.0),
+            (_random(9, 9) * 90 - 50, 64, -12.0),
+            (_random(4, 4) * 8, 4, -3.0),
+        ],
+        right=_future_leak,
+        result="một số / one number",
+        mistakes=[
+            (lambda s, d, fill: _future_leak(s, 1, fill),
+             "Bạn quên chia cho √head_size.", "You forgot to divide by √head_size."),
+            (lambda s, d, fill: _future_leak(s, d, fill / d**0.5),
+             "Bạn cộng fill trước khi chia: hãy chia trước, che sau.",
+             "You add fill before dividing: divide first, then mask."),
+            (lambda s, d, fill: (
+                 (s / d**0.5)
+                 .masked_fill(~attention.causal_mask(len(s)), fill)
+                 .softmax(-1)[~attention.causal_mask(len(s))]
+                 .max()
+             ),
+             "Bạn thay điểm của tương lai bằng fill; ở đây fill được cộng vào điểm.",
+             "You put fill in the place of the future's scores; here it is added to them."),
+            (lambda s, d, fill: (s / d**0.5 + fill * ~attention.causal_mask(len(s))).softmax(-1).max(),
+             "Đây là trọng số lớn nhất nói chung; chỉ xét các ô tương lai.",
+             "This is the largest weight of all; look at the future's entries alone."),
+            (lambda s, d, fill: (
+                 (s / d**0.5 + fill * ~attention.causal_mask(len(s)))
+                 .softmax(-1)[~attention.causal_mask(len(s))]
+                 .sum()
+             ),
+             "Đây là tổng; cần trọng số lớn nhất.", "This is the sum; the largest weight is wanted."),
+            (lambda s, d, fill: (
+                 (s / d**0.5 + fill * attention.causal_mask(len(s)))
+                 .softmax(-1)[~attention.causal_mask(len(s))]
+                 .max()
+             ),
+             "Bạn cộng fill vào quá khứ: causal_mask là True ở nơi ĐƯỢC nhìn.",
+             "You add fill to the past: causal_mask is True where looking IS allowed."),
+        ],
+    )  # fmt: skip
+
+    activation_shape = Prediction(
+        lesson="02",
+        right=(2, 5, 2304),
+        why=(
+            "Đúng: hai văn bản, mỗi văn bản năm token, mỗi token một hàng 3 × 768.",
+            "Right: two texts of five tokens, and for each token a row of 3 × 768.",
+        ),
+        kind=("ba số [batch, T, …]", "three numbers [batch, T, …]"),
+        mistakes=[
+            ((768, 2304),
+             "Đó là kích thước của trọng số; nó không biết văn bản dài bao nhiêu.",
+             "That is the size of the weight, which knows nothing of the texts."),
+            ((2, 5, 768),
+             "Đó mới là một trong ba phần. c_attn dán cả ba lại.",
+             "That is one of the three parts. c_attn glues all three together."),
+            ((10, 2304),
+             "Hai văn bản không bị nối lại: batch là một chiều riêng.",
+             "The two texts are not joined: the batch is a dimension of its own."),
+            ((5, 2304), "Bạn quên chiều batch.", "You forgot the batch dimension."),
+            ((2, 5, 3, 768),
+             "Hook thấy ba phần dán liền, chưa cắt.", "The hook sees the three parts glued together, not yet cut."),
+            ((2, 12, 5, 192),
+             "c_attn chưa biết gì về các đầu; bài 03 mới tách.",
+             "c_attn knows nothing of heads yet; lesson 03 splits them."),
+        ],
+    )  # fmt: skip
+
     split_qkv = Exercise(
+        lesson="02",
         inputs=[(_random(4, 12),), (_random(2, 5, 24),)],
         right=attention.split_qkv,
         result="(q, k, v), [..., T, D] × 3",
@@ -254,14 +350,99 @@ class check:
             (lambda x: (x[..., 0::3], x[..., 1::3], x[..., 2::3]),
              "Bạn lấy xen kẽ từng cột. GPT-2 xếp trọn Q, rồi trọn K, rồi trọn V.",
              "You took every third column. GPT-2 puts all of Q first, then all of K, then all of V."),
-            (lambda x: attention.split_qkv(x)[::-1], "Thứ tự bị đảo ngược: GPT-2 xếp Q, K, V.",
-             "The order is reversed: GPT-2 has Q, K, V."),
-            (lambda x: tuple(attention.split_qkv(x)[i] for i in (1, 0, 2)), "Ba mảnh đúng, thứ tự chưa đúng: Q, K, V.",
-             "The three pieces are right, the order is not: Q, K, V."),
+            (lambda x: attention.split_qkv(x)[::-1],
+             "Thứ tự bị đảo ngược: GPT-2 xếp Q, K, V.", "The order is reversed: GPT-2 has Q, K, V."),
+            (lambda x: tuple(attention.split_qkv(x)[i] for i in (1, 0, 2)),
+             "Ba mảnh đúng, thứ tự chưa đúng: Q, K, V.", "The three pieces are right, the order is not: Q, K, V."),
+        ],
+    )  # fmt: skip
+
+    first_head_scores = Exercise(
+        lesson="02",
+        inputs=[(_random(5, 24), 4), (_random(7, 36), 3), (_random(3, 12), 4)],
+        right=_first_head_scores,
+        given=lambda a, d: _first_head_scores(a, d).T,
+        result="[T, T]",
+        mistakes=[
+            (lambda a, d: a[:, :d] @ a[:, d : 2 * d].T,
+             "Bạn lấy k ngay sau head_size cột của q: ở đó vẫn là q, của đầu 1.",
+             "You take k right after head_size columns of q: what lies there is still q, of head 1."),
+            (lambda a, d: attention.split_qkv(a)[0] @ attention.split_qkv(a)[1].T,
+             "Bạn nhân cả bề rộng D: đó là tổng điểm của mọi đầu. Đầu 0 chỉ có head_size cột đầu tiên.",
+             "You multiply the whole width D: the sum over all heads. Head 0 has the first head_size columns only."),
+            (lambda a, d: _first_head_scores(a, d) / d**0.5,
+             "Bạn đã chia cho √d; điểm thô thì không chia.", "You divided by √d; raw scores are not divided."),
+            (lambda a, d: attention.split_qkv(a)[0][:, :d] @ attention.split_qkv(a)[2][:, :d].T,
+             "Bạn nhân q với v. Thứ tự là Q, K, V.", "You multiply q with v. The order is Q, K, V."),
+            (lambda a, d: attention.split_qkv(a)[0][:, :d] @ attention.split_qkv(a)[0][:, :d].T,
+             "Bạn nhân q với chính q.", "You multiply q with itself."),
+        ],
+    )  # fmt: skip
+
+    conv1d = Exercise(
+        lesson="02",
+        inputs=[(_random(5, 6), _random(6, 6), _random(6)), (_random(4, 3), _random(3, 3) + 1, _random(3))],
+        right=lambda x, weight, bias: x @ weight + bias,
+        given=lambda x, weight, bias: torch.nn.functional.linear(x, weight, bias),
+        result="[T, D]",
+        mistakes=[
+            (lambda x, weight, bias: x @ weight, "Thiếu bias.", "The bias is missing."),
+            (lambda x, weight, bias: x @ weight.T,
+             "Vẫn chuyển vị, và thiếu bias. Conv1D tính x W + b.",
+             "Still transposed, and the bias is missing. Conv1D computes x W + b."),
+        ],
+    )  # fmt: skip
+
+    qkv_from_weights = Exercise(
+        lesson="02",
+        inputs=[(_random(5, 4), _random(4, 12), _random(12)), (_random(3, 6), _random(6, 18), _random(18) * 3)],
+        right=_qkv_from_weights,
+        result="(q, k, v), [T, D] × 3",
+        mistakes=[
+            (lambda x, w, b: attention.split_qkv(x @ w),
+             "Thiếu bias: c_attn tính x W + b.", "The bias is missing: c_attn computes x W + b."),
+            (lambda x, w, b: x @ w + b,
+             "Phép nhân đúng rồi; hãy cắt kết quả làm ba.", "The product is right; cut it in three."),
+            (lambda x, w, b: tuple(x @ part + b[: len(w)] for part in w.chunk(3, dim=1)),
+             "Mỗi phần có bias của riêng nó: b cũng dài 3D.",
+             "Each part has a bias of its own: b has 3D numbers too."),
+            (lambda x, w, b: _qkv_from_weights(x, w, b)[::-1],
+             "Thứ tự bị đảo ngược: Q, K, V.", "The order is reversed: Q, K, V."),
+            (lambda x, w, b: tuple((x @ w + b)[:, i::3] for i in range(3)),
+             "Bạn lấy xen kẽ từng cột: cần ba đoạn liền nhau.",
+             "You took every third column: three runs of neighbouring columns are needed."),
+        ],
+    )  # fmt: skip
+
+    row_of_a_zero_query = Prediction(
+        lesson="03",
+        right=(0.2, 0.2, 0.2, 0.2, 0.2),
+        why=(
+            "Đúng: mọi điểm bằng 0, tức là bằng nhau, và e^0 = 1 cho mọi khóa: chú ý chia đều.",
+            "Right: all scores are 0, so they are equal, and e^0 = 1 for every key: attention is uniform.",
+        ),
+        kind=("năm trọng số", "five weights"),
+        mistakes=[
+            ((0, 0, 0, 0, 0),
+             "Điểm bằng 0 không phải là trọng số bằng 0: mỗi hàng phải có tổng bằng 1.",
+             "A score of 0 is not a weight of 0: each row must sum to 1."),
+            ((1, 0, 0, 0, 0),
+             "Vì sao lại là khóa 0? Điểm của nó cũng bằng 0 như mọi khóa khác.",
+             "Why key 0? Its score is 0 like that of all the others."),
+            ((0, 0, 0, 0, 1),
+             "Token nhìn chính nó cũng chỉ có điểm 0, như mọi khóa khác.",
+             "Looking at itself has a score of 0 as well, like all other keys."),
+            ((0.25, 0.25, 0.25, 0.25, 0),
+             "Token cũng được nhìn chính nó: có năm khóa, không phải bốn.",
+             "A token may look at itself: there are five keys, not four."),
+            ((1, 1, 1, 1, 1),
+             "Đó là e^0 của từng khóa; softmax còn chia cho tổng.",
+             "That is e^0 for each key; the softmax also divides by the sum."),
         ],
     )  # fmt: skip
 
     split_heads = Exercise(
+        lesson="03",
         inputs=[(_random(5, 12), 3), (_random(4, 32), 4), (_random(6, 8), 1)],
         right=attention.split_heads,
         result="[head, T, head_size]",
@@ -277,7 +458,107 @@ class check:
         ],
     )  # fmt: skip
 
+    head_weights = Exercise(
+        lesson="03",
+        inputs=[(_random(5, 12) * 2, _random(5, 12) * 2 - 1, 3), (_random(6, 32), _random(6, 32) * 2, 4)],
+        right=_head_weights,
+        given=lambda q, k, n: _head_weights(q, k, n, q.shape[-1] ** -0.5),
+        result="[head, T, T]",
+        mistakes=[
+            (lambda q, k, n: _head_weights(q, k, n, 1.0),
+             "Bạn đã bỏ hẳn phép chia.", "You have dropped the division altogether."),
+            (lambda q, k, n: _head_weights(q, k, n, n / q.shape[-1]),
+             "Bạn chia cho d của đầu; cần chia cho căn bậc hai của nó.",
+             "You divide by the head's d; its square root is needed."),
+            (lambda q, k, n: _head_weights(q, k, n, n**-0.5),
+             "Bạn chia cho √(số đầu). Cần độ dài của một truy vấn trong đầu.",
+             "You divide by √(number of heads). The length of one query within a head is needed."),
+            (lambda q, k, n: _head_weights(q, k, n, len(q) ** -0.5),
+             "Bạn chia cho √T. Cần độ dài của một truy vấn trong đầu.",
+             "You divide by √T. The length of one query within a head is needed."),
+            (lambda q, k, n: _head_weights(*(_heads_by_reshape(x, n) for x in (q, k)), n),
+             "Bạn tách đầu bằng view hay reshape mà không đổi chỗ hai chiều: các token bị trộn lẫn.",
+             "You split the heads by view or reshape without the swap: tokens are mixed up."),
+        ],
+    )  # fmt: skip
+
+    without_head = Exercise(
+        lesson="03",
+        inputs=[
+            (_random(3, 4, 6), _random(6), 1),
+            (_random(2, 5, 4), _random(4) * 3, 0),
+            (_random(4, 3, 8), _random(8), 3),
+        ],
+        right=_without_head,
+        result="[T, D]",
+        mistakes=[
+            (lambda c, b, h: c.sum(0) - c[h],
+             "Bạn quên bias: tắt một đầu không tắt bias.",
+             "You forgot the bias: switching a head off leaves the bias on."),
+            (lambda c, b, h: c[h] + b,
+             "Đây là đầu ấy MỘT MÌNH; cần mọi đầu khác.", "This is the head ALONE; all the others are wanted."),
+            (lambda c, b, h: c[h],
+             "Đây là đóng góp của đầu ấy; cần phần còn lại.",
+             "This is that head's contribution; the rest is wanted."),
+            (lambda c, b, h: c.sum(0) + b, "Đầu ấy vẫn còn trong tổng.", "The head is still in the sum."),
+            (lambda c, b, h: c.sum(0) + b - c[0], "Bạn luôn tắt đầu 0.", "You always switch head 0 off."),
+            (lambda c, b, h: (c.sum(0) - c[h]) + b * (len(c) - 1),
+             "Bạn cộng bias một lần cho mỗi đầu; chỉ có một bias chung.",
+             "You add the bias once a head; there is a single one."),
+            (lambda c, b, h: (c.sum(0) - c[h]) / (len(c) - 1) + b,
+             "Bạn lấy trung bình; các đóng góp được cộng lại.", "You take a mean; contributions are added up."),
+        ],
+    )  # fmt: skip
+
+    previous_token_head = Exercise(
+        lesson="03",
+        inputs=[(_weights(3, 4, 7, 7),), (_weights(2, 2, 5, 5),), (_weights(5, 3, 6, 6),)],
+        right=_previous_token_head,
+        result="(layer, head)",
+        mistakes=[
+            (lambda w: _previous_token_head(w)[::-1],
+             "Hai số đúng, thứ tự chưa đúng: (tầng, đầu).",
+             "The two numbers are right, their order is not: (layer, head)."),
+            (lambda w: int(w.diagonal(-1, -2, -1).mean(-1).argmax()),
+             "argmax đếm qua mọi tầng và mọi đầu liền một mạch: divmod(…, số đầu) cho (tầng, đầu).",
+             "argmax counts through all layers and heads in one go: divmod(…, number of heads) gives (layer, head)."),
+            (lambda w: _largest(w.diagonal(0, -2, -1).mean(-1)),
+             "Bạn lấy đường chéo chính: token nhìn chính nó.",
+             "You took the main diagonal: a token looking at itself."),
+            (lambda w: _largest(w.diagonal(1, -2, -1).mean(-1)),
+             "Bạn lấy đường chéo phía trên: tương lai, luôn bằng 0.",
+             "You took the diagonal above: the future, always 0."),
+            (lambda w: _largest(w[..., 1:, 0].mean(-1)),
+             "Bạn lấy cột của khóa 0, không phải token liền trước.",
+             "You took the column of key 0, not the token before."),
+            (lambda w: _largest(-w.diagonal(-1, -2, -1).mean(-1)),
+             "Đây là đầu nhìn token liền trước ÍT nhất.", "This is the head that looks LEAST at the token before."),
+        ],
+    )  # fmt: skip
+
+    sparsest_row = Prediction(
+        lesson="04",
+        right="c",
+        why=(
+            "Đúng: softmax chỉ thấy các hiệu, và ở C các hiệu lớn nhất.",
+            "Right: the softmax sees differences alone, and C has the largest.",
+        ),
+        kind=('một chữ: "A", "B", "C" hay "D"', 'a letter: "A", "B", "C" or "D"'),
+        mistakes=[
+            ("a",
+             "A âm nhất, nhưng các điểm của nó chỉ cách nhau 1. Softmax có thấy mức chung của hàng không?",
+             "A is the most negative, but its scores are only 1 apart. Does the softmax see where the row lies?"),
+            ("b",
+             "Toàn số dương, cách nhau 1: so với A thì sao?",
+             "All positive, and 1 apart: how does that compare with A?"),
+            ("d",
+             "Ba điểm bằng nhau thì chú ý chia đều: thưa ÍT nhất.",
+             "Three equal scores give uniform attention: the LEAST sparse."),
+        ],
+    )  # fmt: skip
+
     center_rows = Exercise(
+        lesson="04",
         inputs=[(_random(4, 4) * 5 - 9,), (_random(3, 7, 7) * 5 + 4,)],
         right=lambda s: interventions.center_rows(s).masked_fill(~attention.causal_mask(s.shape[-1]), 0),
         result="[..., query, key]",
@@ -285,8 +566,10 @@ class check:
             (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
              "Trung bình có tính cả tương lai. Ở hàng i (đếm từ 0), mô hình chỉ dùng i + 1 khóa.",
              "Your mean includes the future. In row i (counted from 0) the model uses only i + 1 keys."),
-            (lambda s: (s - (s * attention.causal_mask(s.shape[-1])).mean(-1, keepdim=True))
-             * attention.causal_mask(s.shape[-1]),
+            (lambda s: (
+                 (s - (s * attention.causal_mask(s.shape[-1])).mean(-1, keepdim=True))
+                 * attention.causal_mask(s.shape[-1])
+             ),
              "Bạn chia cho T. Hàng i chỉ có i + 1 khóa.", "You divided by T. Row i has only i + 1 keys."),
             (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
              "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
@@ -294,12 +577,84 @@ class check:
             (lambda s: (s - s[..., attention.causal_mask(s.shape[-1])].mean()) * attention.causal_mask(s.shape[-1]),
              "Bạn dùng một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
              "You use one mean for all rows. Each row needs its own."),
-            (interventions.center_rows, "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.",
-             "The past is right. Put 0 in the future."),
+            (interventions.center_rows,
+             "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.", "The past is right. Put 0 in the future."),
+        ],
+    )  # fmt: skip
+
+    share_below_zero = Exercise(
+        lesson="04",
+        inputs=[(_random(3, 6, 6) * 5 - 3,), (_random(2, 9, 9) * 4 + 1,)],
+        right=_share_below_zero,
+        given=lambda s: (s * attention.causal_mask(s.shape[-1]) < 0).double().mean((-2, -1)),
+        result="[head]",
+        mistakes=[
+            (lambda s: (s < 0).double().mean((-2, -1)),
+             "Bạn đếm cả tương lai, mà mô hình không bao giờ dùng.",
+             "You count the future too, which the model never uses."),
+            (lambda s: _share_below_zero(s).mean(),
+             "Đây là một số cho mọi đầu; cần một số cho mỗi đầu.",
+             "This is one number for all heads; one a head is wanted."),
+            (lambda s: 1 - _share_below_zero(s), "Đây là tỉ lệ không âm.", "This is the share that is not below zero."),
+            (lambda s: (s[..., attention.causal_mask(s.shape[-1])] < 0).double().sum(-1),
+             "Đây là số lượng; hãy chia cho số ô của quá khứ.",
+             "This is a count; divide by the number of entries in the past."),
+            (lambda s: (s[..., attention.causal_mask(s.shape[-1]).tril(-1)] < 0).double().mean(-1),
+             "Bạn bỏ mất đường chéo: token cũng nhìn chính nó.",
+             "You left the diagonal out: a token looks at itself, too."),
+        ],
+    )  # fmt: skip
+
+    negative_yet_even = Exercise(
+        lesson="04",
+        inputs=[(_heads_table(4),), (_heads_table(11),), (_heads_table(13),)],
+        right=_negative_yet_even,
+        result="(layer, head)",
+        mistakes=[
+            (lambda t: _place(t.nlargest(1, "entropy").iloc[0]),
+             "Đầu này trải đều nhất, nhưng có đủ âm không? (share_below_zero > 0.9)",
+             "This head is the most even of all, but is it negative enough? (share_below_zero > 0.9)"),
+            (lambda t: _place(t.nlargest(1, "share_below_zero").iloc[0]),
+             "Đây là đầu âm nhất. Trong các đầu rất âm, hãy chọn đầu có entropy lớn nhất.",
+             "This is the most negative head. Among the very negative ones, choose the one with the largest entropy."),
+            (lambda t: _place(t[t.share_below_zero > 0.9].nsmallest(1, "entropy").iloc[0]),
+             "Đây là đầu thưa nhất trong các đầu rất âm: entropy nhỏ là thưa.",
+             "This is the sparsest of the very negative heads: small entropy is sparse."),
+            (lambda t: _negative_yet_even(t)[::-1],
+             "Hai số đúng, thứ tự chưa đúng: (tầng, đầu).",
+             "The two numbers are right, their order is not: (layer, head)."),
+            (lambda t: _place(t[t.share_below_zero > 0.9].nsmallest(1, "row_spread").iloc[0]),
+             "Bạn chọn theo row_spread; đề bài chọn theo entropy. (Hai cách có thường trùng nhau không?)",
+             "You chose by row_spread; the task chooses by entropy. (Do the two often agree?)"),
+            (lambda t: int(t[t.share_below_zero > 0.9].entropy.idxmax()),
+             "Đây là số thứ tự của dòng trong bảng; hãy đọc layer và head của dòng ấy.",
+             "This is the row's number in the table; read that row's layer and head."),
+        ],
+    )  # fmt: skip
+
+    constant_vector = Prediction(
+        lesson="04b",
+        right="queries",
+        why=(
+            "Đúng: q·(k + c) thêm q·c, như nhau ở mọi khóa của hàng. Còn (q + c)·k thêm c·k, mỗi khóa một khác.",
+            "Right: q·(k + c) adds q·c, the same for all keys of the row. But (q + c)·k adds c·k, which differs.",
+        ),
+        kind=('một trong "queries", "keys", "both", "neither"', 'one of "queries", "keys", "both", "neither"'),
+        mistakes=[
+            ("keys",
+             "Thêm c vào mọi khóa thì mỗi điểm của hàng tăng q·c: có khác nhau giữa các khóa không?",
+             "Adding c to all keys raises each score of the row by q·c: does that differ between keys?"),
+            ("both",
+             "Một trong hai không làm đổi gì. Viết (q + c)·k và q·(k + c) ra.",
+             "One of the two changes nothing. Write out (q + c)·k and q·(k + c)."),
+            ("neither",
+             "Một trong hai làm trọng số đổi. Viết (q + c)·k và q·(k + c) ra.",
+             "One of the two does change weights. Write out (q + c)·k and q·(k + c)."),
         ],
     )  # fmt: skip
 
     key_bias_part = Exercise(
+        lesson="04b",
         inputs=[(_random(3, 5, 4), _random(3, 4)), (_random(1, 7, 8), _random(1, 8))],
         right=_key_bias_part,
         result="[head, query, key]",
@@ -318,23 +673,80 @@ class check:
         ],
     )  # fmt: skip
 
-    split_gpt_neox = Exercise(
-        inputs=[(_random(5, 24), 2), (_random(3, 54), 3)],
-        right=_split_gpt_neox,
-        result="(q, k, v), [head, T, head_size] × 3",
+    four_terms = Exercise(
+        lesson="04b",
+        inputs=[
+            (_random(2, 5, 4), _random(2, 5, 4) + 1, _random(2, 4), _random(2, 4) * 2),
+            (_random(3, 4, 2), _random(3, 4, 2), _random(3, 2), _random(3, 2)),
+        ],
+        right=_four_terms,
+        given=_terms_of_whole_queries_and_keys,
+        result="(q·k, b_Q·k, q·b_K, b_Q·b_K), [head, T, T] × 4",
         mistakes=[
-            (lambda x, n: tuple(attention.split_heads(part, n) for part in attention.split_qkv(x)),
-             "Đây là cách xếp của GPT-2 (trọn Q, trọn K, trọn V). GPT-NeoX xếp q, k, v theo từng đầu.",
-             "This is GPT-2's layout (all Q, all K, all V). GPT-NeoX has q, k, v head by head."),
-            (lambda x, n: _split_gpt_neox(x, n)[::-1], "Thứ tự bị đảo ngược: trong mỗi đầu là q, k, v.",
-             "The order is reversed: within a head it is q, k, v."),
-            (lambda x, n: tuple(part.transpose(0, 1) for part in _split_gpt_neox(x, n)),
-             "Các con số đúng, nhưng là [T, đầu, head_size]: hãy đổi chỗ chiều thứ nhất và chiều thứ hai.",
-             "The numbers are right, but as [T, head, head_size]: swap the first two dimensions."),
+            (lambda q, k, b_q, b_k: _terms_of_whole_queries_and_keys(q + b_q[:, None], k + b_k[:, None], b_q, b_k),
+             "Bạn cộng bias thêm một lần nữa. q và k nhận được đã có bias: hãy trừ.",
+             "You add the biases once more. The q and k you get have them already: subtract."),
+            (lambda q, k, b_q, b_k: tuple(_four_terms(q, k, b_q, b_k)[i] for i in (0, 2, 1, 3)),
+             "Bốn số hạng đúng, nhưng thứ tự chưa đúng: b_Q·k đứng trước q·b_K.",
+             "The four terms are right, the order is not: b_Q·k comes before q·b_K."),
+            (lambda q, k, b_q, b_k: (
+                 _terms_of_whole_queries_and_keys(q, k, b_q, b_k)[0],
+                 *_four_terms(q, k, b_q, b_k)[1:],
+             ),
+             "Số hạng đầu vẫn dùng q và k đầy đủ.", "The first term still uses the whole q and k."),
+            (lambda q, k, b_q, b_k: (
+                 _four_terms(q, k, b_q, b_k)[0],
+                 *_terms_of_whole_queries_and_keys(q, k, b_q, b_k)[1:],
+             ),
+             "Số hạng đầu đã đúng; b_Q·k và q·b_K vẫn dùng k và q đầy đủ.",
+             "The first term is right; b_Q·k and q·b_K still use the whole k and q."),
+        ],
+    )  # fmt: skip
+
+    non_sink_share = Exercise(
+        lesson="04b",
+        inputs=[(_weights(6, 6), 5, 2), (_weights(8, 8), 6, 6), (_weights(4, 4), 2, 1)],
+        right=lambda w, query, key: w[query, key] / (1 - w[query, 0]),
+        result="một số / one number",
+        mistakes=[
+            (lambda w, query, key: w[query, key],
+             "Đây là trọng số nguyên vẹn: phần rơi vào khóa 0 chưa được bỏ ra.",
+             "This is the plain weight: what falls on key 0 is not left out yet."),
+            (lambda w, query, key: w[query, key] - w[query, 0],
+             "Bạn trừ; cần một tỉ lệ của phần không rơi vào khóa 0.",
+             "You subtract; a share of what does not fall on key 0 is wanted."),
+            (lambda w, query, key: w[query, key] / w[query, 0],
+             "Bạn chia cho trọng số của khóa 0; cần chia cho phần CÒN LẠI, 1 − w[query, 0].",
+             "You divide by key 0's weight; divide by the REST, 1 − w[query, 0]."),
+            (lambda w, query, key: w[key, query] / (1 - w[key, 0]),
+             "Bạn đổi chỗ truy vấn và khóa: hàng là truy vấn.", "You swapped query and key: rows are queries."),
+            (lambda w, query, key: w[query, key] / (1 - w[key, 0]),
+             "Khóa 0 của hàng nào? Hãy lấy hàng của truy vấn.", "Key 0 of which row? Take the query's row."),
+        ],
+    )  # fmt: skip
+
+    peak_height = Prediction(
+        lesson="05",
+        right=0.5,
+        why=(
+            "Đúng: đồi rộng gấp đôi, diện tích vẫn bằng 1, nên chỉ cao một nửa.",
+            "Right: the hill is twice as wide, its area is still 1, so it is half as high.",
+        ),
+        kind=("một số", "a number"),
+        mistakes=[
+            (1, "Diện tích giữ nguyên, không phải chiều cao.", "It is the area that stays, not the height."),
+            (2, "Rộng hơn thì thấp hơn: diện tích phải bằng 1.", "Wider means lower: the area must be 1."),
+            (0.25,
+             "Chỉ chiều ngang giãn ra; hãy nhìn h trong mẫu số của công thức.",
+             "Only the width is stretched; look at the h in the formula's denominator."),
+            (0.7071,
+             "√2 không có ở đây: hệ số của đồi là 1 / (h √(2π)).",
+             "There is no √2 here: the hill's factor is 1 / (h √(2π))."),
         ],
     )  # fmt: skip
 
     gaussian_kde = Exercise(
+        lesson="05",
         inputs=[
             (np.array([-2.0, 0.5, 1.0, 4.0]), np.linspace(-6, 8, 15), 0.7),
             (np.array([0.0]), np.linspace(-3, 3, 7), 1.0),
@@ -348,12 +760,12 @@ class check:
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v) / len(x),
              "Bạn chia cho len(x). Hãy chia cho số giá trị, len(values).",
              "You divided by len(x). Divide by the number of values, len(values)."),
-            (lambda v, x, h: kde.gaussian_sum(v, x, h) * np.sqrt(2 * np.pi), "φ còn thiếu 1/√(2π).",
-             "φ lacks its 1/√(2π)."),
-            (lambda v, x, h: kde.gaussian_sum(v, x, h) / np.sqrt(2 * np.pi), "Cần √(2π), không phải 2π.",
-             "It takes √(2π), not 2π."),
-            (lambda v, x, h: kde.gaussian_sum(v, x, h / np.sqrt(2)) / np.sqrt(2), "Thiếu ½ trong số mũ: e^(−z²/2).",
-             "The ½ in the exponent is missing: e^(−z²/2)."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) * np.sqrt(2 * np.pi),
+             "φ còn thiếu 1/√(2π).", "φ lacks its 1/√(2π)."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h) / np.sqrt(2 * np.pi),
+             "Cần √(2π), không phải 2π.", "It takes √(2π), not 2π."),
+            (lambda v, x, h: kde.gaussian_sum(v, x, h / np.sqrt(2)) / np.sqrt(2),
+             "Thiếu ½ trong số mũ: e^(−z²/2).", "The ½ in the exponent is missing: e^(−z²/2)."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * h,
              "Bạn quên chia cho độ rộng nhân h: diện tích phải bằng 1.",
              "You forgot to divide by the bandwidth h: the area must be 1."),
@@ -365,7 +777,73 @@ class check:
         ],
     )  # fmt: skip
 
+    blurred_histogram = Exercise(
+        lesson="05",
+        inputs=[
+            (np.random.default_rng(0).multinomial(500, np.ones(80) / 80), 0.25, 1.5),
+            (np.random.default_rng(1).multinomial(90, np.ones(60) / 60), 0.1, 0.4),
+        ],
+        right=_blurred,
+        given=lambda counts, width, h: gaussian_filter1d(counts.astype(float), h) / (counts.sum() * width),
+        result="[bins]",
+        mistakes=[
+            (lambda c, w, h: gaussian_filter1d(c.astype(float), h * w) / (c.sum() * w),
+             "Bạn nhân với width. h đơn vị dài bằng mấy ô, nếu mỗi ô rộng width?",
+             "You multiply by width. How many bins are h units, if each is width wide?"),
+            (lambda c, w, h: gaussian_filter1d(c, h / w) / (c.sum() * w),
+             "Số đếm là số nguyên, và gaussian_filter1d trả về số nguyên theo: hãy giữ .astype(float).",
+             "Counts are whole numbers, and gaussian_filter1d then returns whole numbers: keep the .astype(float)."),
+            (lambda c, w, h: gaussian_filter1d(c.astype(float), h / w) / c.sum(),
+             "Bạn bỏ mất width: diện tích phải bằng 1, không phải tổng.",
+             "You lost width: the area must be 1, not the sum."),
+            (lambda c, w, h: gaussian_filter1d(c.astype(float), h / w),
+             "Bạn bỏ mất phép chia: đây vẫn là số đếm.", "You lost the division: these are still counts."),
+        ],
+    )  # fmt: skip
+
+    count_peaks = Exercise(
+        lesson="05",
+        inputs=[(_two_bumps(181, -4, 3),), (_two_bumps(181, -6, 0, 5),), (_two_bumps(201, 2),)],
+        right=_count_peaks,
+        result="một số / one number",
+        mistakes=[
+            (lambda y: _count_peaks(-y), "Bạn đếm các thung lũng.", "You counted the valleys."),
+            (lambda y: _count_peaks(y) + _count_peaks(-y),
+             "Bạn đếm cả thung lũng: đó là mọi chỗ đổi chiều.", "You counted valleys too: those are all turns."),
+            (lambda y: int(y.argmax()),
+             "Đây là vị trí của đỉnh cao nhất; cần số đỉnh.",
+             "This is where the highest peak lies; their number is wanted."),
+            (lambda y: (y[1:-1] > y[:-2]) & (y[1:-1] > y[2:]),
+             "Đây là True/False cho từng điểm; hãy đếm.", "These are True/False a point; count them."),
+            (lambda y: int((y[1:] > y[:-1]).sum()),
+             "Bạn đếm các điểm đang đi lên; đỉnh cao hơn cả hai bên.",
+             "You counted the points on the way up; a peak is above both its neighbours."),
+        ],
+    )  # fmt: skip
+
+    layer_norm_factors = Prediction(
+        lesson="06",
+        right=(0.5, 1, 1),
+        why=(
+            "Đúng: tệp thấy một nửa, còn γ bù lại, nên sau khi gộp không gì đổi, và mô hình cũng vậy.",
+            "Right: the file shows a half, γ makes up for it, so once folded nothing has changed, nor has the model.",
+        ),
+        kind=("ba hệ số (‖W_Q‖ trong tệp, ‖W_Q‖ đã gộp, q)", "three factors (‖W_Q‖ as stored, ‖W_Q‖ folded, q)"),
+        mistakes=[
+            ((0.5, 0.5, 0.5),
+             "Bạn quên γ: q = (x̂ ⊙ γ + β) W, và γ, β lớn gấp đôi.",
+             "You forgot γ: q = (x̂ ⊙ γ + β) W, and γ, β are twice as large."),
+            ((0.5, 0.5, 1),
+             "q thì đúng. Gộp là nhân các hàng của W với γ: cả hai đều đổi.",
+             "q is right. Folding multiplies W's rows by γ: both have changed."),
+            ((0.5, 1, 2), "q dùng cả γ và W: gấp đôi nhân với một nửa.", "q uses both γ and W: twice times a half."),
+            ((0.5, 2, 1), "Gộp nhân W (một nửa) với γ (gấp đôi).", "Folding multiplies W (a half) by γ (twice)."),
+            ((1, 1, 1), "Tệp lưu W_Q riêng, chưa có γ trong đó.", "The file stores W_Q by itself, without γ in it."),
+        ],
+    )  # fmt: skip
+
     singular_values = Exercise(
+        lesson="06",
         inputs=[(_random(12, 3), _random(3, 12).T), (_random(20, 4), _random(4, 20).T - 1), (_random(5, 1),) * 2],
         right=matrices.singular_values,
         result="[head_size]",
@@ -387,12 +865,13 @@ class check:
             (lambda q, k: matrices.singular_values(q, k) ** 2,
              "Đây là bình phương của giá trị kỳ dị (trị riêng của M Mᵀ): hãy lấy căn.",
              "These are squares of the singular values (eigenvalues of M Mᵀ): take the root."),
-            (lambda q, k: matrices.singular_values(q, k).flip(-1), "Thứ tự bị đảo: số lớn nhất đứng đầu.",
-             "The order is reversed: the largest comes first."),
+            (lambda q, k: matrices.singular_values(q, k).flip(-1),
+             "Thứ tự bị đảo: số lớn nhất đứng đầu.", "The order is reversed: the largest comes first."),
         ],
     )  # fmt: skip
 
     reflected_kde = Exercise(
+        lesson="06",
         inputs=[
             (np.array([0.02, 0.1, 0.35, 0.97]), np.linspace(0, 1, 11), 0.1),
             (np.array([0.5, 0.0]), np.linspace(0, 1, 6), 0.15),
@@ -400,7 +879,8 @@ class check:
         right=_reflected,
         result="[len(x)]",
         mistakes=[
-            (kde.gaussian_sum, "Chưa phản xạ: phần tràn ra ngoài [0, 1] bị mất.",
+            (kde.gaussian_sum,
+             "Chưa phản xạ: phần tràn ra ngoài [0, 1] bị mất.",
              "Nothing is reflected yet: what spills out of [0, 1] is lost."),
             (lambda v, x, h: _reflected(v, x, h) / 3,
              "Bạn lấy trung bình trên 3n giá trị. Ảnh đối xứng không phải dữ liệu mới: hãy chia cho n.",
@@ -418,3 +898,135 @@ class check:
              "You divided by the area that is left. The area becomes 1, but the ends stay too low: reflect."),
         ],
     )  # fmt: skip
+
+    folded = Exercise(
+        lesson="06",
+        inputs=[
+            (_random(6, 3), _random(3), _random(6) + 2, _random(6)),
+            (_random(4, 4), _random(4), _random(4) * 2, _random(4)),
+        ],
+        right=_folded,
+        given=_folded_twice,
+        result="(W, b), [D, d] + [d]",
+        mistakes=[
+            (lambda w, b, scale, shift: (scale[:, None] * w, b),
+             "β cũng đi qua W: nó thêm β W vào bias.", "β passes through W too: it adds β W to the bias."),
+            (lambda w, b, scale, shift: (w, b + shift @ w), "γ chưa được gộp vào W.", "γ is not folded into W."),
+            (lambda w, b, scale, shift: (
+                 w * scale if w.shape[1] == len(scale) else scale[:, None] * w,
+                 b + shift @ w,
+             ),
+             "γ nhân các HÀNG của W (mỗi hàng là một chiều vào); bạn nhân các cột.",
+             "γ multiplies the ROWS of W (a row is a dimension that goes in); you multiply the columns."),
+            (lambda w, b, scale, shift: (scale[:, None] * w, b + (shift / scale) @ w),
+             "β không chia cho γ: x = x̂ ⊙ γ + β, và β đứng riêng.",
+             "β is not divided by γ: x = x̂ ⊙ γ + β, and β stands by itself."),
+        ],
+    )  # fmt: skip
+
+    heads_apart = Exercise(
+        lesson="06",
+        inputs=[_intervals(0), _intervals(1), _intervals(2)],
+        right=_n_apart,
+        result="một số / one number",
+        mistakes=[
+            (lambda low_a, high_a, low_b, high_b: int((low_a > high_b).sum()),
+             "Mới xét một phía: a cũng có thể nằm hẳn DƯỚI b.", "One side only: a may lie wholly BELOW b, too."),
+            (lambda low_a, high_a, low_b, high_b: int((high_a < low_b).sum()),
+             "Mới xét một phía: a cũng có thể nằm hẳn TRÊN b.", "One side only: a may lie wholly ABOVE b, too."),
+            (lambda *ends: len(ends[0]) - _n_apart(*ends),
+             "Đây là số đầu có khoảng CHỒNG lên nhau.", "This is the number whose intervals DO overlap."),
+            (lambda low_a, high_a, low_b, high_b: (low_a > high_b) | (high_a < low_b),
+             "Đây là True/False cho từng đầu; hãy đếm.", "These are True/False a head; count them."),
+            (lambda *ends: _n_apart(*ends) / len(ends[0]),
+             "Đây là tỉ lệ; cần số đầu.", "This is the share; the number of heads is wanted."),
+        ],
+    )  # fmt: skip
+
+    key_head = Prediction(
+        lesson="07",
+        right=3,
+        why=(
+            "Đúng: bốn đầu truy vấn liền nhau dùng chung một đầu khóa: 12, 13, 14, 15 dùng đầu khóa 3.",
+            "Right: four neighbouring query heads share a key head: 12, 13, 14 and 15 use key head 3.",
+        ),
+        kind=("một số nguyên", "a whole number"),
+        mistakes=[
+            (5,
+             "Đó là 13 % 8, cách chia của `repeat`: các đầu dùng chung phải liền nhau.",
+             "That is 13 % 8, the way of `repeat`: heads that share are neighbours."),
+            (13, "Chỉ có 8 đầu khóa, từ 0 đến 7.", "There are only 8 key heads, 0 to 7."),
+            (4, "Đếm từ 0: đầu truy vấn 0–3 dùng đầu khóa 0.", "Count from 0: query heads 0 to 3 use key head 0."),
+            (1,
+             "Đó là 13 // 8. Mỗi đầu khóa phục vụ 32 / 8 = 4 đầu truy vấn.",
+             "That is 13 // 8. A key head serves 32 / 8 = 4 query heads."),
+            (3.25, "Hãy làm tròn xuống: số thứ tự là số nguyên.", "Round down: a head's number is whole."),
+        ],
+    )  # fmt: skip
+
+    split_gpt_neox = Exercise(
+        lesson="07",
+        inputs=[(_random(5, 24), 2), (_random(3, 54), 3)],
+        right=_split_gpt_neox,
+        given=_thirds_into_heads,
+        result="(q, k, v), [head, T, head_size] × 3",
+        mistakes=[
+            (lambda x, n: tuple(x[:, i::3].unflatten(-1, (n, -1)).transpose(0, 1) for i in range(3)),
+             "Bạn lấy xen kẽ từng cột; q, k, v của một đầu là ba đoạn liền nhau.",
+             "You took every third column; q, k, v of a head are three runs of neighbouring columns."),
+            (lambda x, n: _split_gpt_neox(x, n)[::-1],
+             "Thứ tự bị đảo ngược: trong mỗi đầu là q, k, v.", "The order is reversed: within a head it is q, k, v."),
+            (lambda x, n: tuple(part.transpose(0, 1) for part in _split_gpt_neox(x, n)),
+             "Các con số đúng, nhưng là [T, đầu, head_size]: hãy đổi chỗ chiều thứ nhất và chiều thứ hai.",
+             "The numbers are right, but as [T, head, head_size]: swap the first two dimensions."),
+        ],
+    )  # fmt: skip
+
+    share_keys = Exercise(
+        lesson="07",
+        inputs=[(_random(3, 5, 4), 9), (_random(2, 4, 6), 8), (_random(4, 3, 2), 4)],
+        right=lambda k, n_heads: k.repeat_interleave(n_heads // len(k), dim=0),
+        result="[head, T, head_size]",
+        mistakes=[
+            (lambda k, n: k.repeat(n // len(k), 1, 1),
+             "Đây là `repeat`: 0, 1, 2, 0, 1, 2, … Các đầu liền nhau phải dùng chung: 0, 0, 0, 1, 1, 1, …",
+             "This is `repeat`: 0, 1, 2, 0, 1, 2, … Neighbours must share: 0, 0, 0, 1, 1, 1, …"),
+            (lambda k, n: k.repeat_interleave(n // len(k), dim=1),
+             "Bạn lặp các token. Hãy lặp các đầu: dim=0.", "You repeat tokens. Repeat heads: dim=0."),
+            (lambda k, n: k.repeat_interleave(n, dim=0),
+             "Bạn lặp mỗi đầu n_heads lần: cần n_heads / số đầu khóa.",
+             "You repeat each head n_heads times: n_heads / number of key heads is needed."),
+            (lambda k, n: k,
+             "Số đầu chưa đổi: hãy lặp lại các đầu khóa.",
+             "There are as many heads as before: repeat the key heads."),
+        ],
+    )  # fmt: skip
+
+    extreme_layers = Exercise(
+        lesson="07",
+        inputs=[(_heads_table(3),), (_heads_table(4),), (_heads_table(5),)],
+        right=_extreme_layers,
+        result="(layer, layer)",
+        mistakes=[
+            (lambda t: _extreme_layers(t)[::-1],
+             "Thứ tự bị đảo: tầng có tỉ lệ nhỏ nhất đứng trước.",
+             "The order is reversed: the layer with the smallest share comes first."),
+            (lambda t: (
+                 int(t.loc[t.share_below_zero.idxmin()].layer),
+                 int(t.loc[t.share_below_zero.idxmax()].layer),
+             ),
+             "Đây là tầng của một ĐẦU cực trị; hãy lấy trung bình của mỗi tầng trước.",
+             "These are the layers of extreme HEADS; take each layer's mean first."),
+            (lambda t: (
+                 t.groupby("layer").share_below_zero.mean().min(),
+                 t.groupby("layer").share_below_zero.mean().max(),
+             ),
+             "Đây là các tỉ lệ; cần số thứ tự của tầng.",
+             "These are the shares; the numbers of the layers are wanted."),
+        ],
+    )  # fmt: skip
+
+    @staticmethod
+    def progress():
+        """How the exercises of the lessons tried in this session stand: a Progress, shown as a list."""
+        return Progress([each for each in vars(check).values() if isinstance(each, Checker)])

@@ -3,10 +3,16 @@ import pytest
 import torch
 
 import aero_helpers as aero
-from aero_helpers.exercises import Exercise, check
+from aero_helpers import checking
+from aero_helpers.checking import Checker, Exercise, Prediction
+from aero_helpers.exercises import check
 
-EXERCISES = {name: value for name, value in vars(check).items() if isinstance(value, Exercise)}
-MISTAKES = [(name, *mistake) for name, exercise in EXERCISES.items() for mistake in exercise.mistakes]
+CHECKERS = {name: value for name, value in vars(check).items() if isinstance(value, Checker)}
+EXERCISES = {name: value for name, value in CHECKERS.items() if isinstance(value, Exercise)}
+PREDICTIONS = {name: value for name, value in CHECKERS.items() if isinstance(value, Prediction)}
+MENDED = {name: value for name, value in EXERCISES.items() if value.given}
+MISTAKES = [(name, *mistake) for name, checker in CHECKERS.items() for mistake in checker.mistakes]
+LESSONS = ("01", "02", "03", "04", "04b", "05", "06", "07")
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +50,56 @@ def test_the_right_answer_passes(name):
 
 @pytest.mark.parametrize(("name", "mistake", "vi", "en"), MISTAKES)
 def test_each_usual_mistake_is_recognised_by_name(name, mistake, vi, en):
-    verdict = EXERCISES[name](mistake)
+    verdict = CHECKERS[name](mistake)
     assert not verdict
     assert vi in verdict.message and en in verdict.message
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_each_lesson_has_a_prediction_a_mistake_to_find_and_three_to_five_exercises(lesson):
+    of_lesson = [name for name, checker in CHECKERS.items() if checker.lesson == lesson]
+    assert 3 <= len(of_lesson) <= 5
+    assert set(of_lesson) & set(PREDICTIONS) and set(of_lesson) & set(MENDED)
+    assert {checker.lesson for checker in CHECKERS.values()} == set(LESSONS)
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_given_code_runs_is_wrong_and_is_not_spoilt_by_its_hint(name):
+    verdict = MENDED[name](MENDED[name].given)
+    assert verdict.state == "not attempted" and "given code" in verdict.message
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_a_right_prediction_is_taken_in_any_dress(name):
+    right = PREDICTIONS[name].right
+    dresses = [right]
+    if isinstance(right, str):
+        dresses += [right.upper(), f" {right} "]
+    else:
+        dresses += [torch.as_tensor(right), np.asarray(right)]
+        dresses += [list(right)] if isinstance(right, tuple) else [[right]]
+    for dressed in dresses:
+        assert PREDICTIONS[name](dressed), dressed
+
+
+def test_rows_may_be_predicted_as_a_set_or_a_range():
+    assert check.rows_that_change({3, 1, 2}) and check.rows_that_change(range(1, 4))
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_a_prediction_not_made_is_not_an_attempt(name):
+    for stub in (..., None, [...], (..., ..., ...)):
+        assert PREDICTIONS[name](stub).state == "not attempted"
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_any_prediction_is_taken_with_grace(name):
+    answers = [object(), Hostile(), {}, {1: 2}, {1, "a"}, [[1], [1, 2]], 3 + 4j, torch.nan, "", "?", b"x", lambda: 1]
+    for answer in [*answers, float("inf"), np.zeros((2, 2)), torch.zeros(3, device="meta"), [], -1, True, 10**400]:
+        verdict = PREDICTIONS[name](answer)
+        assert verdict.state == "wrong" and len(verdict.message) < 600, answer
+    vi, en = PREDICTIONS[name].kind
+    assert vi in PREDICTIONS[name](object()).message and en in PREDICTIONS[name](object()).message
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -118,7 +171,7 @@ def test_a_right_answer_in_another_dress(name):
 
     assert dressed(lambda x: torch.as_tensor(x) + 5j) == "wrong"
     assert dressed(lambda x: np.asarray(x).astype(str)) == "wrong"
-    assert dressed(lambda x: torch.as_tensor(x).requires_grad_()) == "right"
+    assert dressed(lambda x: torch.as_tensor(x).double().requires_grad_()) == "right"
     assert dressed(lambda x: np.asarray(x).tolist()) == "right"
 
 
@@ -138,7 +191,32 @@ def test_nan_and_low_precision_are_named():
     )
 
 
+@pytest.fixture
+def nothing_tried(monkeypatch):
+    monkeypatch.setattr(checking, "_states", {})
+
+
+def test_progress_shows_the_lessons_tried(nothing_tried):
+    assert list(check.progress().lessons) == list(LESSONS)  # nothing tried: all of them
+    check.additive_mask(...)
+    check.attention_weights(lambda scores, head_size: scores)
+    check.rows_that_change([1, 2, 3])
+    lessons = check.progress().lessons
+    assert list(lessons) == ["01"]
+    assert lessons["01"]["additive_mask"] == "not attempted"
+    assert lessons["01"]["attention_weights"] == "wrong"
+    assert lessons["01"]["rows_that_change"] == "right"
+    assert "1 of 5 solved" in repr(check.progress()) and "✅ rows_that_change" in check.progress()._repr_html_()
+
+
+def test_what_was_solved_once_stays_solved(nothing_tried):
+    check.rows_that_change([1, 2, 3])
+    check.rows_that_change([0])
+    assert check.progress().lessons["01"]["rows_that_change"] == "right"
+
+
 def test_a_checker_shown_without_a_call_gives_nothing_away():
+    assert "1, 2, 3" not in repr(check.rows_that_change)
     assert "Cut" not in repr(check.split_heads) and "my_function" in repr(check.split_heads)
 
 

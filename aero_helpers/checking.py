@@ -1,0 +1,265 @@
+"""How answers are examined: the machinery behind `aero_helpers.exercises`.
+
+An exercise is a list of inputs, the right function, and the usual mistakes: wrong functions, each
+with the hint that belongs to it. An answer that computes what a mistake computes gets its hint.
+A prediction is the same with a value in place of a function. A checker never raises because of the
+answer, and never shows the solution.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from html import escape
+from traceback import format_exception_only
+
+import numpy as np
+import torch
+
+from aero_helpers.language import say
+
+MARKS = {"right": ("✅", "#1b7f3b"), "wrong": ("❌", "#b3261e"), "not attempted": ("⬜", "#555555")}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a checker found. True where the answer is right."""
+
+    state: str  # "right", "wrong" or "not attempted"
+    message: str
+
+    def __bool__(self):
+        return self.state == "right"
+
+    def __repr__(self):
+        return f"{MARKS[self.state][0]} {self.message}"
+
+    def _repr_html_(self):
+        mark, colour = MARKS[self.state]
+        lines = escape(self.message, quote=False).replace("\n", "<br>")
+        return f'<div style="border-left: 4px solid {colour}; padding: 0.4em 0.8em">{mark} {lines}</div>'
+
+
+_states = {}  # name of a checker -> "right", once it was right in this session, else the last verdict's state
+
+
+class Checker:
+    """What exercises and predictions share: each knows the name it has in `check`, and remembers how it went."""
+
+    def __set_name__(self, owner, name):
+        object.__setattr__(self, "name", name)
+
+    def __call__(self, answer):
+        """The Verdict on an answer; whatever the answer is, nothing is raised."""
+        verdict = self.examine(answer)
+        if _states.get(self.name) != "right":
+            _states[self.name] = verdict.state
+        return verdict
+
+
+class Progress:
+    """How the exercises stand in this session: a line a lesson of which any was tried, all lessons where none was."""
+
+    def __init__(self, checkers):
+        tried = {checker.lesson for checker in checkers if checker.name in _states}
+        self.lessons = {}
+        for checker in checkers:
+            if checker.lesson in tried or not tried:
+                state = _states.get(checker.name, "not attempted")
+                self.lessons.setdefault(checker.lesson, {})[checker.name] = state
+
+    def _lines(self):
+        for lesson, states in self.lessons.items():
+            n_solved = sum(state == "right" for state in states.values())
+            marks = "  ".join(f"{MARKS[state][0]} {name}" for name, state in states.items())
+            count = say(f"đã giải {n_solved} trên {len(states)}", f"{n_solved} of {len(states)} solved")
+            yield f"{lesson} · {count}", marks
+
+    def __repr__(self):
+        return "\n".join(f"{count}:  {marks}" for count, marks in self._lines())
+
+    def _repr_html_(self):
+        return "".join(f"<p><b>{count}</b><br>{marks.replace('  ', ' &nbsp; ')}</p>" for count, marks in self._lines())
+
+
+@dataclass(frozen=True)
+class Exercise(Checker):
+    """A function to write, or, where there is a `given` one with a mistake in it, to mend."""
+
+    lesson: str
+    inputs: list  # argument tuples, telling ones first: on a trivial input many mistakes look alike
+    right: callable
+    result: str  # the wanted shape, in words
+    mistakes: list = field(default_factory=list)  # (wrong function, vi, en)
+    given: callable = None
+
+    def __repr__(self):
+        return say("Gọi với hàm của bạn: check.…(my_function)", "Call it with your function: check.…(my_function)")
+
+    def examine(self, answer):
+        if answer is None or answer is ...:
+            return _not_attempted()
+        if not callable(answer):
+            kind = type(answer).__name__
+            return _wrong(f"Cần đưa vào một hàm, nhưng nhận được {kind}.", f"Expected a function, got {kind}.")
+        for arguments in self.inputs:
+            verdict = self._try(answer, arguments)
+            if verdict is not None:
+                return verdict
+        n = len(self.inputs)
+        return Verdict("right", say(f"Đúng với cả {n} đầu vào thử.", f"Right, on all {n} inputs tried.", "\n"))
+
+    def _try(self, answer, arguments):
+        """A verdict that ends the examination, or None where this input was answered rightly."""
+        given = deepcopy(arguments)
+        try:
+            got = answer(*given)
+        except (Exception, SystemExit) as error:  # whatever the student's code raises is theirs to read
+            what = "".join(format_exception_only(error)).strip()
+            return _wrong(f"Hàm của bạn dừng vì lỗi {what}", f"Your function stopped with {what}")
+        if got is None or got is ... or (isinstance(got, tuple) and any(part is ... for part in got)):
+            return _not_attempted()
+        if not all(map(_same, given, arguments)):
+            return _wrong(
+                "Hàm của bạn đã sửa đầu vào tại chỗ (in-place). Hãy tạo tensor mới.",
+                "Your function changed its input in place. Make a new tensor instead.",
+            )
+        expected = self.right(*deepcopy(arguments))
+        if isinstance(expected, tuple) and isinstance(got, list):
+            got = tuple(got)
+        if _same(got, expected):
+            return None
+        if self.given and _same(got, self.given(*deepcopy(arguments))):
+            return _unmended()
+        for mistake, vi, en in self.mistakes:
+            if _same(got, mistake(*deepcopy(arguments))):
+                return _wrong(vi, en)
+        if _form(got) is None or _form(got) != _form(expected):
+            return self._complaint_about_form(got, expected)
+        return _complaint_about_numbers(got)
+
+    def _complaint_about_form(self, got, expected):
+        want, have = _form(expected), _form(got)
+        if have is None:
+            kind = f"{type(got).__name__} {_dtype(got)}".strip()
+            return _wrong(f"Cần {self.result}, nhưng nhận được {kind}.", f"Expected {self.result}, got {kind}.")
+        return _wrong(
+            f"Kích thước chưa đúng: cần {self.result}, ở đây là {want}, nhưng nhận được {have}.",
+            f"The shape is off: expected {self.result}, here {want}, got {have}.",
+        )
+
+
+@dataclass(frozen=True)
+class Prediction(Checker):
+    """A question to answer before the code runs; its value is a word, a number, or several numbers in order."""
+
+    lesson: str
+    right: object
+    why: tuple  # (vi, en), shown with a right answer
+    kind: tuple  # (vi, en): what sort of value is expected
+    mistakes: list = field(default_factory=list)  # (wrong value, vi, en)
+
+    def __repr__(self):
+        return say("Gọi với dự đoán của bạn: check.…(my_prediction)", "Call it with your prediction: check.…(…)")
+
+    def examine(self, answer):
+        if answer is None or answer is ... or (isinstance(answer, (tuple, list)) and any(x is ... for x in answer)):
+            return _not_attempted()
+        for value, vi, en in [(self.right, *self.why), *self.mistakes]:
+            if _same_value(answer, value):
+                return Verdict("right", say(vi, en, "\n")) if value is self.right else _wrong(vi, en)
+        if isinstance(answer, str) != isinstance(self.right, str) or _plain(answer) is None:
+            vi, en = self.kind
+            got = type(answer).__name__
+            return _wrong(f"Cần {vi}, nhưng nhận được {got}.", f"Expected {en}, got {got}.")
+        return _wrong(
+            f"Chưa đúng. (Cần {self.kind[0]}.) Hãy nghĩ lại từng bước, hoặc chạy ô kế tiếp và xem bạn lệch ở đâu.",
+            f"Not so. (Expected: {self.kind[1]}.) Think again, or run the next cell and see where you differ.",
+        )
+
+
+def _complaint_about_numbers(got):
+    if any(np.isnan(part).any() for part in _parts(got)):
+        return _wrong(
+            "Kết quả có NaN: do 0/0, do 0 · ∞, hay do một hàng toàn −∞ trước softmax?",
+            "The result has NaN: from 0/0, from 0 · ∞, or from a row of nothing but −∞ before a softmax?",
+        )
+    return _wrong(
+        "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ nhỏ và so từng số.",
+        "The shape is right, the numbers are not. Try a tiny example and compare number by number.",
+    )
+
+
+def _wrong(vi, en):
+    return Verdict("wrong", say(vi, en, "\n"))
+
+
+def _not_attempted():
+    vi, en = "Chưa có kết quả: hãy thay dấu ..., và nhớ return", "No result yet: replace the ..., and remember return"
+    return Verdict("not attempted", say(vi, en))
+
+
+def _unmended():
+    vi = "Đây vẫn là kết quả của mã cho sẵn, và nó chưa đúng: hãy tìm lỗi rồi sửa"
+    en = "This is still what the given code computes, and it is not right: find the mistake and mend it"
+    return Verdict("not attempted", say(vi, en))
+
+
+def _parts(value):
+    """An answer as a list of float arrays, several for a tuple; None where it holds no real numbers."""
+    try:
+        return [_real_numbers(part) for part in (value if isinstance(value, tuple) else (value,))]
+    except Exception:  # an answer may be any object, and an object may do anything
+        return None
+
+
+def _real_numbers(part):
+    if isinstance(part, torch.Tensor):
+        part = part.detach().cpu().to_dense()
+        part = (part if part.is_complex() else part.double()).numpy()
+    part = np.asarray(part)
+    if part.dtype.kind not in "biuf":
+        raise TypeError(f"expected real numbers, got {part.dtype}")
+    return part.astype(float)
+
+
+def _form(value):
+    """The shape in words, or the shapes of a tuple; None where the answer holds no real numbers."""
+    parts = _parts(value)
+    if parts is None:
+        return None
+    shapes = [str(list(part.shape)) for part in parts[:9]]
+    return f"({', '.join(shapes)})" if isinstance(value, tuple) else shapes[0]
+
+
+def _dtype(got):
+    try:
+        return got.dtype
+    except Exception:  # no array, or an object that raises at every touch
+        return ""
+
+
+def _same(a, b):
+    if isinstance(a, tuple) != isinstance(b, tuple):
+        return False
+    a, b = _parts(a), _parts(b)
+    if a is None or b is None or [x.shape for x in a] != [x.shape for x in b]:
+        return False
+    return all(np.allclose(x, y, rtol=1e-4, atol=1e-5, equal_nan=True) for x, y in zip(a, b))
+
+
+def _plain(value):
+    """A predicted value as an array of numbers, or as a word without case and blanks; None for anything else."""
+    if isinstance(value, str):
+        return np.array(value.strip().casefold())
+    try:
+        value = sorted(value) if isinstance(value, (set, frozenset)) else value
+        numbers = _real_numbers(value if isinstance(value, torch.Tensor) else np.asarray(value))
+    except Exception:  # an answer may be any object, and an object may do anything
+        return None
+    return np.atleast_1d(numbers) if numbers.ndim < 2 else None
+
+
+def _same_value(a, b):
+    a, b = _plain(a), _plain(b)
+    if a is None or b is None or a.dtype.kind != b.dtype.kind or a.shape != b.shape:
+        return False
+    return bool(np.array_equal(a, b) if a.dtype.kind == "U" else np.allclose(a, b, rtol=1e-3, atol=1e-6))
