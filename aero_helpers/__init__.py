@@ -6,7 +6,7 @@
     aero.shift_table(record)
 
 Rooms with one-way doors: attention → recording, matrices → models, shift, kde, links, uncertainty → corpus,
-interventions, plots → explorer, exercises.
+interventions, plots → explorer, checking → exercises.
 """
 
 from aero_helpers import plots
@@ -21,7 +21,7 @@ from aero_helpers.attention import (
 )
 from aero_helpers.corpus import Profile, profile
 from aero_helpers.exercises import check
-from aero_helpers.explorer import training_film
+from aero_helpers.explorer import explore, explore_bandwidth, training_film
 from aero_helpers.interventions import intervention_table
 from aero_helpers.kde import Density, density, density_of_histogram, gaussian_sum
 from aero_helpers.language import set_language
@@ -29,6 +29,7 @@ from aero_helpers.links import link_shares, link_table, read_scenes
 from aero_helpers.matrices import HeadMatrices, matrix_table, read_head_matrices, singular_values
 from aero_helpers.mini import training_history
 from aero_helpers.models import LanguageModel, load
+from aero_helpers.plots import captioned
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import (
     mean_over_texts,
@@ -47,10 +48,13 @@ __all__ = [
     "LanguageModel",
     "Profile",
     "attention_weights",
+    "captioned",
     "causal_mask",
     "check",
     "density",
     "density_of_histogram",
+    "explore",
+    "explore_bandwidth",
     "gaussian_sum",
     "interval",
     "intervention_table",

@@ -1,36 +1,99 @@
-"""The widgets (ipywidgets): pictures with a slider, for JupyterLab, VS Code and Colab."""
+"""The widgets (ipywidgets 7.7 and 8): pictures with controls, for JupyterLab, VS Code and Colab."""
 
+import base64
 import io
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 
 from aero_helpers import plots
+from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.mini import training_history
+from aero_helpers.recording import AttentionRecord
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Explorer(ipywidgets.VBox):
+    """Controls above a picture, which `draw` makes anew when a control moves.
+
+    `controls`: {name: ipywidget}; `draw` takes their values by these names and returns a Figure. The
+    picture travels with the widget: where none can run (GitHub, a web page, nbval) it is shown as a still.
+    """
+
+    _ipython_display_ = None  # ipywidgets 7's way of showing itself, which knows no still
+
+    def __init__(self, controls, draw):
+        self.controls, self._draw = controls, draw
+        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        wrapped = ipywidgets.Layout(display="flex", flex_flow="row wrap")
+        super().__init__([ipywidgets.Box(list(controls.values()), layout=wrapped), self.picture])
+        for control in controls.values():
+            control.observe(self._redraw, names="value")
+        self._redraw()
+
+    def _redraw(self, _=None):
+        self.picture.value = _png(self._draw(**{name: control.value for name, control in self.controls.items()}))
+
+    def _repr_mimebundle_(self, **kwargs):
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        still = base64.b64encode(self.picture.value).decode()
+        return {"text/plain": type(self).__name__, VIEW: view, "image/png": still}
+
+
+def explore(record):
+    """Look into one text head by head: the map, a row with its softmax, the density. Returns an Explorer.
+
+    Controls: layer, head, query, raw scores or weights, key 0 counted or left out (of the softmax as well).
+    Raises TypeError for anything but a record, ValueError for a text under 3 tokens.
+    """
+    if not isinstance(record, AttentionRecord):
+        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
+    start = 0, 0, record.n_tokens - 1
+    plt.close(plots.head_view(record, *start))  # refuses what cannot be drawn before a widget is made
+    controls = {
+        "layer": _slider(say("tầng", "layer"), start[0], record.n_layers - 1),
+        "head": _slider(say("đầu", "head"), start[1], record.n_heads - 1),
+        "query": _slider(say("truy vấn", "query"), start[2], record.n_tokens - 1),
+        "kind": ipywidgets.ToggleButtons(
+            options=[(say("trọng số", "weights"), "weights"), (say("điểm thô", "raw scores"), "scores")]
+        ),
+        "with_key_0": ipywidgets.Checkbox(value=True, indent=False, description=say("tính khóa 0", "with key 0")),
+    }
+    return Explorer(controls, lambda **chosen: plots.head_view(record, **chosen))
+
+
+def explore_bandwidth(values):
+    """A density with a slider for its bandwidth, from a twentieth of Scott's to four times it. Returns an Explorer.
+
+    Raises what `density` raises.
+    """
+    values = np.asarray(values, dtype=float).ravel()
+    scott = density(values).bandwidth
+    low, high = np.log10(scott / 20), np.log10(scott * 4)
+    slider = ipywidgets.FloatLogSlider(
+        value=scott, min=low, max=high, step=(high - low) / 60, description="h", readout_format=".3g"
+    )
+    return Explorer({"bandwidth": slider}, lambda bandwidth: plots.bandwidth_view(values, bandwidth))
 
 
 def training_film():
-    """The film of mini's training: a slider over the steps, and the raw scores of all layers at that step.
-
-    Where no widget can run, `plots.training_stills(training_history())` is the still.
-    """
+    """The film of mini's training: a slider over the steps, and the raw scores of all layers at that step."""
     history = training_history()
     steps = [int(step) for step in history["step"]]
-    slider = ipywidgets.SelectionSlider(options=steps, value=0, description=say("bước", "step"))
-    picture = ipywidgets.Image(format="png", layout={"max_width": "900px"})
+    slider = ipywidgets.SelectionSlider(options=steps, value=steps[-1], description=say("bước", "step"))
+    return Explorer({"step": slider}, lambda step: plots.training_frame(history, step))
 
-    def show(_=None):
-        picture.value = _png(plots.training_frame(history, slider.value))
 
-    slider.observe(show, names="value")
-    show()
-    return ipywidgets.VBox([slider, picture])
+def _slider(name, value, last):
+    return ipywidgets.IntSlider(value, 0, last, description=name, style={"description_width": "initial"})
 
 
 def _png(figure):
     """A figure as PNG bytes, closed, so that no notebook shows it a second time."""
     with io.BytesIO() as file:
-        figure.savefig(file, format="png")
+        figure.savefig(file, format="png", pil_kwargs={"compress_level": 1})
         plt.close(figure)
         return file.getvalue()

@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 import torch
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student_t
 
 from aero_helpers.attention import causal_mask
@@ -105,6 +106,123 @@ def head_maps(record, layer, kind="weights"):
             ax.set_title(say(f"đầu {layer}.{head}", f"head {layer}.{head}"), fontsize=11)
     _add_colorbar(fig, axes.flat[0], axes, kind)
     return fig
+
+
+def head_view(record, layer, head, query, kind="weights", with_key_0=True):
+    """One head and one row of it: the map, the row's scores and their softmax, the head's density. Returns the Figure.
+
+    kind: "weights" or "scores", what the map shows. `with_key_0` false leaves key 0 out everywhere, of
+    the softmax too, so that the other keys share its weight. Scores are raw. Made to be drawn fast: the
+    explorer draws it at each move of a slider.
+
+    Raises IndexError for a layer, head or query that is not there, ValueError for a text under 3 tokens.
+    """
+    scores = record.head_scores(layer, head)
+    _require_one_of("kind", kind, ("weights", "scores"))
+    if record.n_tokens < 3:
+        raise ValueError(f"record: expected a text of 3 tokens or more, got {record.n_tokens}")
+    if query not in range(record.n_tokens):
+        raise IndexError(f"query: expected 0 to {record.n_tokens - 1}, got {query!r}")
+    shown = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
+    logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)
+    weights = logits.softmax(dim=-1).nan_to_num(0).numpy()  # row 0 has nothing left without key 0
+    scores, shown = scores.numpy(), shown.numpy()
+    fig = plt.figure(figsize=(11.5, 4.6))  # places given by hand: an automatic layout takes longer than the drawing
+    _draw_head(fig, weights if kind == "weights" else scores, shown, query, kind)
+    above, below = fig.add_axes((0.47, 0.56, 0.33, 0.25)), fig.add_axes((0.47, 0.13, 0.33, 0.3))
+    _draw_row(above, scores[query], shown[query])
+    _draw_row(below, weights[query], shown[query])
+    _name_strongest(below, weights[query], record.tokens)
+    above.axhline(0, color="black", linestyle=":", linewidth=1.2)
+    row = say(f"hàng {query}", f"row {query}") + f" ({_label(record.tokens[query])}): "
+    above.set_title(row + say("điểm thô", "raw scores"), fontsize=12, parse_math=False)
+    below.set_title(say("trọng số", "weights"), fontsize=12)
+    above.set(xticklabels=[])
+    below.set(ylim=(0, 1.2), yticks=(0, 0.5, 1), xlabel=say("khóa", "key"))
+    _draw_density(fig.add_axes((0.84, 0.13, 0.145, 0.68)), scores[shown])
+    title = f"{record.model_name}: " + say(f"tầng {layer}, đầu {head}", f"layer {layer}, head {head}")
+    fig.suptitle(title, y=0.985, fontsize=13, parse_math=False)
+    return fig
+
+
+def _draw_head(fig, matrix, shown, query, kind):
+    limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
+    if kind == "scores":
+        reach = np.abs(matrix[shown]).max() or 1.0
+        limits = {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
+    ax = fig.add_axes((0.06, 0.13, 0.285, 0.68))
+    image = ax.imshow(np.where(shown, matrix, np.nan), interpolation="nearest", aspect="auto", **limits)
+    ax.plot(query + 1 + 0.03 * len(matrix), query, "<", color="black", markersize=9, clip_on=False)
+    ax.set(xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"), xlim=(-0.5, len(matrix) - 0.5))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(6, integer=True))
+    labels = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
+    ax.set_title(say(*labels[kind]), fontsize=12)
+    fig.colorbar(image, cax=fig.add_axes((0.365, 0.13, 0.012, 0.68))).outline.set_visible(False)
+
+
+def _draw_row(ax, row, shown):
+    keys = np.flatnonzero(shown)
+    colours = np.where(keys == 0, KEY_0, OTHER_KEYS)
+    ax.vlines(keys, 0, row[keys], colors=colours, linewidth=max(1.2, 180 / len(row) / 2))
+    ax.set_xlim(-0.8, len(row) - 0.2)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _name_strongest(ax, weights, tokens):
+    """Write the token of each of the three largest weights above it, where these stand apart."""
+    named = []
+    for key in np.argsort(-weights)[:3]:
+        if weights[key] > 0.05 and all(abs(key - other) > 0.09 * len(weights) for other in named):
+            ax.text(key, weights[key] + 0.03, _label(tokens[key]), ha="center", fontsize=10, parse_math=False)
+            named.append(key)
+
+
+def _draw_density(ax, values):
+    if np.ptp(values):
+        x, y, _ = density(values)
+        ax.fill_between(x, y, color=OTHER_KEYS, alpha=0.35, linewidth=0)
+        ax.plot(x, y, color=OTHER_KEYS, linewidth=1.8)
+    else:  # all scores the same: their density has no width
+        ax.axvline(values[0], color=OTHER_KEYS, linewidth=1.8)
+    ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
+    ax.set(yticks=[], ylim=(0, None), xlabel=say("điểm thô", "raw score"))
+    below = f"{(values < 0).mean():.0%}"
+    ax.set_title(say(f"{below} dưới 0", f"{below} below 0", between="\n"), fontsize=12)
+    ax.spines["left"].set_visible(False)
+
+
+def bandwidth_view(values, bandwidth):
+    """A histogram of the values and their density for one bandwidth; three rules' choices below. Returns the Figure."""
+    chosen = density(values, bandwidth)
+    values = np.asarray(values, dtype=float).ravel()
+    fig, ax = plt.subplots(figsize=(8.5, 4), layout="constrained")
+    ax.hist(values, bins=min(120, 10 + len(values) // 4), density=True, color="#DDDDDD")
+    ax.plot(chosen.x, chosen.y, color=OTHER_KEYS, linewidth=2.2)
+    low, high = values.min(), values.max()
+    margin = 0.15 * (high - low)
+    ax.set(xlim=(low - margin, high + margin), ylim=(0, None), ylabel=say("mật độ", "density"))
+    rules = "   ".join(f"{rule} {density(values, rule).bandwidth:.3g}" for rule in ("scott", "silverman", "isj"))
+    ax.set_xlabel(say("giá trị", "value") + f"\n(h: {rules})")
+    ax.set_title(say("độ rộng nhân", "bandwidth") + f" h = {chosen.bandwidth:.3g}")
+    return fig
+
+
+def captioned(table, vi, en):
+    """A table for reading, in the chosen language: caption, readable headings, two decimals. Returns a Styler."""
+    plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
+    titles = plain | COLUMN_TITLES
+    shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
+    styled = shown.style.hide(axis="index").format(precision=2).set_caption(say(vi, en))
+    wrapped = {
+        "selector": "th",
+        "props": "white-space: pre-wrap; text-align: center; vertical-align: top; max-width: 9em",
+    }
+    caption = {
+        "selector": "caption",
+        "props": "font-size: 1.1em; font-weight: bold; text-align: left; white-space: nowrap",
+    }
+    return styled.set_table_styles([wrapped, caption])
 
 
 def layer_head_map(table, column="share_below_zero", ax=None):

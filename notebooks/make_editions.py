@@ -74,10 +74,10 @@ def fill_in(notebook, path, language):
 
 
 def drop_widgets(notebook):
-    """Take widgets out of the stored outputs: without their kernel they are a line of no use."""
+    """Take widgets out of the stored outputs, as they need a kernel; the still that came with each stays."""
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
 
 
 def shrink_figures(notebook):

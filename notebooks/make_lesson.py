@@ -3,11 +3,13 @@
 The pages, with all figures and without solutions, go to build/lesson/, index.html first.
 """
 
+import re
 import sys
 import time
 from html import escape
 from pathlib import Path
 
+import latex2mathml.converter
 import nbformat
 from make_editions import drop_widgets
 from nbclient import NotebookClient
@@ -35,10 +37,24 @@ document.body.classList.remove('only-vi', 'only-en'); if (this.value) document.b
 </select>`))</script></head>"""
 
 
+def with_mathml(source):
+    """Markdown with its formulas as MathML, which browsers draw without a network; code stays as it is."""
+
+    def convert(match):
+        if match["code"]:
+            return match["code"]
+        tex = (match["display"] or match["inline"]).replace(r"\mathrm{", r"\operatorname{").replace(r"\_", "_")
+        math = latex2mathml.converter.convert(tex, display="block" if match["display"] else "inline")
+        return math.replace("_", "&#95;").replace("*", "&#42;")  # else Markdown would see emphasis
+
+    formula = r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
+    return re.sub(formula, convert, source, flags=re.DOTALL)
+
+
 def exporter():
-    """nbconvert's HTML, without solutions, Colab badges and widgets, with tables, mathematics and figures in."""
-    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge", "widget")}})
-    return HTMLExporter(config=config)
+    """nbconvert's HTML, without solutions and Colab badges, with tables, mathematics and figures in."""
+    config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge")}})
+    return HTMLExporter(config=config, mathjax_url="")
 
 
 def title(notebook, language):
@@ -53,6 +69,9 @@ def run_and_export(path):
     where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
     NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
     drop_widgets(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(cell.source)
     page, _ = exporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = page.replace(".ipynb", ".html").replace("</head>", SWITCH, 1)
     (PAGES / f"{path.stem}.html").write_text(page, encoding="utf-8")

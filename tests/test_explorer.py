@@ -1,36 +1,148 @@
+import base64
 import io
+import re
 
 import numpy as np
 import pytest
+import torch
+from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 from PIL import Image
+from scipy.stats import gaussian_kde
 
 import aero_helpers as aero
 from aero_helpers import plots
 
 
 def pixels(widget):
-    return np.asarray(Image.open(io.BytesIO(widget.children[1].value)).convert("L"))
+    return np.asarray(Image.open(io.BytesIO(widget.picture.value)).convert("L")).astype(int)
 
 
-def test_the_slider_moves_the_film():
-    film = aero.training_film()
-    slider = film.children[0]
-    assert [int(step) for step in slider.options] == aero.training_history()["step"].tolist()
-    first = pixels(film)
-    slider.value = 6000
-    assert (pixels(film) != first).mean() > 0.01
-    slider.value = 0
-    assert np.array_equal(pixels(film), first)
+@pytest.fixture(autouse=True)
+def both_languages():
+    aero.set_language("both")
+    yield
+    aero.set_language("both")
+
+
+@pytest.mark.parametrize("make", [lambda record: aero.explore(record), lambda record: aero.training_film()])
+def test_each_control_changes_the_picture_and_back_again(make, record):
+    explorer = make(record)
+    first = pixels(explorer)
+    for name, control in explorer.controls.items():
+        before = control.value
+        last = control.options[0] if hasattr(control, "options") else None
+        control.value = {"kind": "scores", "with_key_0": False, "step": last, "query": 5}.get(name, 1)
+        assert (abs(pixels(explorer) - first) > 20).mean() > 0.002, name
+        control.value = before
+        assert np.array_equal(pixels(explorer), first), name
     assert plt.get_fignums() == []  # no figure is left behind to be shown twice
 
 
-def test_the_film_speaks_the_chosen_language():
+def test_the_film_has_every_step():
+    steps = aero.training_film().controls["step"].options
+    assert [int(step) for step in steps] == aero.training_history()["step"].tolist()
+
+
+def test_a_widget_carries_its_picture_for_places_where_none_can_run(record):
+    explorer = aero.explore(record)
+    bundle = explorer._repr_mimebundle_()
+    assert base64.b64decode(bundle["image/png"]) == explorer.picture.value
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+
+
+def test_ipython_shows_the_widget_and_the_still(record):
+    data, _ = DisplayFormatter().format(aero.explore(record))
+    assert set(data) == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+
+
+def test_widgets_speak_the_chosen_language(record):
     aero.set_language("vi")
-    try:
-        assert aero.training_film().children[0].description == "bước"
-    finally:
-        aero.set_language("both")
+    controls = aero.explore(record).controls
+    assert controls["layer"].description == "tầng" and controls["with_key_0"].description == "tính khóa 0"
+    assert aero.training_film().controls["step"].description == "bước"
+
+
+def axes_of(record, *where, **how):
+    figure = plots.head_view(record, *where, **how)
+    plt.close(figure)
+    return {name: ax for name, ax in zip(("map", "colours", "scores", "weights", "density"), figure.axes)}
+
+
+def bars(ax):
+    """{key: height} of the row's bars."""
+    segments = ax.collections[0].get_segments()
+    return {int(segment[0, 0]): segment[1, 1] for segment in segments}
+
+
+def test_the_row_is_the_records_own(record):
+    axes = axes_of(record, 2, 1, 7)
+    scores, weights = bars(axes["scores"]), bars(axes["weights"])
+    assert list(scores) == list(range(8))
+    assert np.allclose(list(scores.values()), record.raw_scores[2, 1, 7, :8])
+    assert np.allclose(list(weights.values()), record.weights()[2, 1, 7, :8])
+    drawn = axes["map"].images[0].get_array()
+    assert np.allclose(np.asarray(drawn[7, :8]), record.weights()[2, 1, 7, :8]) and drawn.mask[7, 8:].all()
+    assert f"{(record.raw_scores[2, 1][aero.causal_mask(record.n_tokens)] < 0).float().mean():.0%}" in (
+        axes["density"].get_title()
+    )
+
+
+def test_without_key_0_the_others_share_its_weight(record):
+    whole = record.weights()[2, 1, 7, :8].double()
+    weights = bars(axes_of(record, 2, 1, 7, with_key_0=False)["weights"])
+    assert list(weights) == list(range(1, 8))
+    assert np.allclose(list(weights.values()), whole[1:] / (1 - whole[0]), atol=1e-5)
+
+
+def test_row_0_without_key_0_is_drawn_empty(record):
+    assert bars(axes_of(record, 0, 0, 0, with_key_0=False)["weights"]) == {}
+
+
+def test_scores_that_are_all_the_same_are_drawn():
+    axes_of(aero.AttentionRecord(list("abcd"), torch.zeros(1, 1, 4, 4), 8, "zeros"), 0, 0, 2, kind="scores")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"query": 99}, IndexError, "query: expected 0 to 19, got 99"),
+        ({"query": -1}, IndexError, "query: expected 0 to 19, got -1"),
+        ({"layer": 6}, IndexError, "layer: expected 0 to 5 for mini, got 6"),
+        ({"kind": "logits"}, ValueError, "kind: expected one of weights, scores, got 'logits'"),
+    ],
+)
+def test_a_view_that_is_not_there_is_refused(record, change, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        plots.head_view(record, **({"layer": 0, "head": 0, "query": 3} | change))
+
+
+def test_a_text_too_short_is_refused(mini):
+    with pytest.raises(ValueError, match="expected a text of 3 tokens or more, got 1"):
+        aero.explore(mini.record("The"))
+    with pytest.raises(TypeError, match="record: expected an AttentionRecord, got str"):
+        aero.explore("The old man")
+
+
+def test_the_bandwidth_slider_starts_at_scotts_and_moves_the_curve():
+    values = np.random.default_rng(0).normal(size=500)
+    explorer = aero.explore_bandwidth(values)
+    slider, first = explorer.controls["bandwidth"], pixels(explorer)
+    assert slider.value == pytest.approx(gaussian_kde(values).factor * values.std(ddof=1), rel=1e-3)
+    slider.value = slider.value / 10
+    assert (abs(pixels(explorer) - first) > 20).mean() > 0.01
+    with pytest.raises(ValueError, match="values: expected"):
+        aero.explore_bandwidth([1.0])
+
+
+def test_a_captioned_table_is_in_the_chosen_language(record):
+    table = aero.shift_table(record)[["layer", "head", "share_below_zero"]].head(2)
+    aero.set_language("vi")
+    vi = aero.captioned(table, "Hai đầu", "Two heads").to_html()
+    assert "Hai đầu" in vi and "tỉ lệ điểm dưới 0" in vi and "Two heads" not in vi and "share" not in vi
+    aero.set_language("both")
+    both = aero.captioned(table, "Hai đầu", "Two heads").to_html()
+    assert "Hai đầu / Two heads" in both and f"{table.share_below_zero[0]:.2f}" in both
 
 
 def ridge(ax, row):

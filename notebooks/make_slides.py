@@ -1,0 +1,116 @@
+"""Make lecture slides from the instructor's notebooks: `python notebooks/make_slides.py`.
+
+A deck for each notebook and language goes to build/slides/, index.html first; no network is needed to
+show them. Cells say by `slideshow` (JupyterLab's property inspector) where they stand: a text cell begins
+a slide, and is cut into several where it is long; code and each of its figures follow on slides of their own.
+"""
+
+import importlib.util
+import re
+import shutil
+from copy import deepcopy
+from html import escape
+from pathlib import Path
+
+import nbformat
+from make_editions import SOURCE, drop_widgets, tags
+from make_lesson import INDEX, title, with_mathml
+from nbconvert import SlidesExporter
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "notebooks" / "slides_template"
+SLIDES = ROOT / "build" / "slides"
+FULL = 680  # about as many letters of text as fit on a slide of 720 pixels at a size for the last row
+ROW = 70  # a table's row, a list's item or a displayed formula takes at least a line
+
+
+def weight(block):
+    """How much of a slide a paragraph takes, in letters."""
+    lines = [line for line in block.splitlines() if not line.startswith("| ---")]
+    formulas = 3 * ROW * block.count("$$") // 2
+    return formulas + sum(max(ROW, len(re.sub(r"\$[^$]*\$", "xxxxx", line))) for line in lines)
+
+
+def cut(source):
+    """A text cell as the sources of its slides: whole paragraphs, the heading repeated, hints left to the notebook."""
+    source = re.sub(r"<details>.*?</details>", "", source, flags=re.DOTALL)
+    slides, heading = [], ""
+    for block in re.split(r"\n\s*\n", source.strip()):
+        if block.startswith("#"):
+            heading = block
+            slides.append([block])
+        elif not slides or (sum(map(weight, slides[-1])) + weight(block) > FULL and slides[-1] != [heading]):
+            slides.append([heading, block] if heading else [block])
+        else:
+            slides[-1].append(block)
+    return ["\n\n".join(blocks) for blocks in slides if blocks != [heading] or len(slides) == 1]
+
+
+def slides_of(cell):
+    """The cells that one cell becomes, each a slide: texts cut where long, code with its text, each figure alone."""
+    if cell.cell_type == "markdown":
+        parts = [nbformat.v4.new_markdown_cell(with_mathml(source)) for source in cut(cell.source)]
+    else:
+        code, figures = deepcopy(cell), [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        code.outputs = [output for output in cell.outputs if output not in figures]
+        parts = [code]
+        for figure in figures:
+            alone = nbformat.v4.new_code_cell("", outputs=[figure], metadata={"tags": ["figure"]})
+            parts.append(alone)
+    kind = cell.metadata["slideshow"]["slide_type"]
+    for part, slide_type in zip(parts, [kind] + ["subslide"] * len(parts)):
+        part.metadata["slideshow"] = {"slide_type": slide_type}
+    return parts
+
+
+def deck(notebook, language):
+    """The notebook of a deck: one language, the cells that are shown, cut to slides."""
+    other = {"vi": "lang-en", "en": "lang-vi"}[language]
+    shown = [cell for cell in notebook.cells if other not in tags(cell)]
+    shown = [cell for cell in shown if cell.metadata.get("slideshow", {}).get("slide_type", "skip") != "skip"]
+    made = deepcopy(notebook)
+    made.cells = [part for cell in shown for part in slides_of(cell)]
+    drop_widgets(made)
+    return made
+
+
+def exporter():
+    """nbconvert's reveal.js slides, without the network (see slides_template)."""
+    made = SlidesExporter(
+        template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)], reveal_url_prefix="reveal"
+    )
+    made.exclude_input_prompt = made.exclude_output_prompt = True
+    return made
+
+
+def copy_reveal():
+    """Put reveal.js beside the decks: the package sphinx-revealjs carries it."""
+    found = importlib.util.find_spec("sphinx_revealjs")
+    if found is None:
+        raise ModuleNotFoundError("reveal.js: expected the package that carries it; pip install sphinx-revealjs")
+    source, to = Path(found.submodule_search_locations[0]) / "_static" / "revealjs", SLIDES / "reveal"
+    (to / "dist" / "theme").mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / "LICENSE", to)
+    shutil.copy(source / "dist" / "reveal.js", to)
+    shutil.copy(source / "dist" / "reveal.css", to / "dist")
+    shutil.copy(TEMPLATE / "course.css", to / "dist" / "theme" / "white.css")  # the name that nbconvert asks for
+
+
+def main():
+    SLIDES.mkdir(parents=True, exist_ok=True)
+    copy_reveal()
+    rows = []
+    for path in sorted(SOURCE.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for language in ("vi", "en"):
+            page, _ = exporter().from_notebook_node(deck(notebook, language), {"metadata": {"name": path.stem}})
+            page = page.replace('<html lang="en">', f'<html lang="{language}">', 1)
+            name = f"{path.stem}.{language}.html"
+            (SLIDES / name).write_text(page, encoding="utf-8")
+            rows.append(f'<p><a href="{name}">{escape(title(notebook, language))}</a></p>')
+    (SLIDES / "index.html").write_text(INDEX.format(rows="\n".join(rows)), encoding="utf-8")
+    print(f"Xem / open: {SLIDES.relative_to(ROOT) / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
