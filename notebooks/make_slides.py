@@ -10,6 +10,7 @@ import re
 import shutil
 from copy import deepcopy
 from html import escape
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "notebooks" / "slides_template"
 SLIDES = ROOT / "build" / "slides"
 FULL = 680  # about as many letters of text as fit on a slide of 720 pixels at a size for the last row
+SHORT = 220  # a remark that may stay on the slide of the code above it
+FEW_LINES = 3  # code that leaves room for its figure
 ROW = 70  # a table's row, a list's item or a displayed formula takes at least a line
 
 
@@ -46,20 +49,34 @@ def cut(source):
     return ["\n\n".join(blocks) for blocks in slides if blocks != [heading] or len(slides) == 1]
 
 
+def figures_of(cell):
+    return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
+def has_room(cell):
+    """Whether a remark fits under a cell on its slide."""
+    printed = "".join(output.get("text", "") for output in cell.get("outputs", []))
+    return not figures_of(cell) and len((cell.source + printed).splitlines()) <= FEW_LINES + 11
+
+
 def slides_of(cell):
-    """The cells that one cell becomes, each a slide: texts cut where long, code with its text, each figure alone."""
+    """The cells that one cell becomes, each a slide: texts cut where long, figures apart from all but short code."""
+    kinds = [cell.metadata["slideshow"]["slide_type"]]
     if cell.cell_type == "markdown":
-        parts = [nbformat.v4.new_markdown_cell(with_mathml(source)) for source in cut(cell.source)]
+        sources = cut(cell.source)
+        parts = [nbformat.v4.new_markdown_cell(with_mathml(source)) for source in sources]
+        if not sources[0].startswith("#") and weight(sources[0]) <= SHORT:
+            kinds = ["-", "slide" if len(sources) > 1 and sources[1].startswith("#") else "subslide"]
     else:
-        code, figures = deepcopy(cell), [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        figures = figures_of(cell)
+        if len(cell.source.splitlines()) <= FEW_LINES and len(cell.outputs) == 1:
+            figures = []
+        code = deepcopy(cell)
         code.outputs = [output for output in cell.outputs if output not in figures]
-        parts = [code]
-        for figure in figures:
-            alone = nbformat.v4.new_code_cell("", outputs=[figure], metadata={"tags": ["figure"]})
-            parts.append(alone)
-    kind = cell.metadata["slideshow"]["slide_type"]
-    for part, slide_type in zip(parts, [kind] + ["subslide"] * len(parts)):
-        part.metadata["slideshow"] = {"slide_type": slide_type}
+        alone = [nbformat.v4.new_code_cell(outputs=[figure], metadata={"tags": ["figure"]}) for figure in figures]
+        parts = [code, *alone]
+    for part, kind in zip_longest(parts, kinds[: len(parts)], fillvalue="subslide"):
+        part.metadata["slideshow"] = {"slide_type": kind}
     return parts
 
 
@@ -70,6 +87,9 @@ def deck(notebook, language):
     shown = [cell for cell in shown if cell.metadata.get("slideshow", {}).get("slide_type", "skip") != "skip"]
     made = deepcopy(notebook)
     made.cells = [part for cell in shown for part in slides_of(cell)]
+    for above, part in pairwise(made.cells):
+        if part.metadata["slideshow"]["slide_type"] == "-" and not has_room(above):
+            part.metadata["slideshow"]["slide_type"] = "subslide"
     drop_widgets(made)
     return made
 
@@ -77,7 +97,10 @@ def deck(notebook, language):
 def exporter():
     """nbconvert's reveal.js slides, without the network (see slides_template)."""
     made = SlidesExporter(
-        template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)], reveal_url_prefix="reveal"
+        template_name=TEMPLATE.name,
+        extra_template_basedirs=[str(TEMPLATE.parent)],
+        reveal_url_prefix="reveal",
+        reveal_theme="course",
     )
     made.exclude_input_prompt = made.exclude_output_prompt = True
     return made
@@ -93,7 +116,7 @@ def copy_reveal():
     shutil.copy(source / "LICENSE", to)
     shutil.copy(source / "dist" / "reveal.js", to)
     shutil.copy(source / "dist" / "reveal.css", to / "dist")
-    shutil.copy(TEMPLATE / "course.css", to / "dist" / "theme" / "white.css")  # the name that nbconvert asks for
+    shutil.copy(TEMPLATE / "course.css", to / "dist" / "theme")
 
 
 def main():
