@@ -56,7 +56,7 @@ def figures_of(cell):
 def has_room(cell):
     """Whether a remark fits under a cell on its slide."""
     printed = "".join(output.get("text", "") for output in cell.get("outputs", []))
-    return not figures_of(cell) and len((cell.source + printed).splitlines()) <= FEW_LINES + 11
+    return not figures_of(cell) and len((cell.source + printed).splitlines()) <= FEW_LINES + 8
 
 
 def slides_of(cell):
