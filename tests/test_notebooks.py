@@ -1,13 +1,19 @@
 import copy
+import re
 
 import make_editions
 import make_lesson
+import make_slides
 import nbformat
 import notebook_rules as rules
 import pytest
 from conftest import ROOT
 
+from aero_helpers.checking import Checker
+from aero_helpers.exercises import check
+
 INSTRUCTOR = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
+CHECKERS = {name: value for name, value in vars(check).items() if isinstance(value, Checker)}
 NAMES = [path.stem for path in INSTRUCTOR]
 RULES = [rules.unpaired_languages, rules.unlike_twins, rules.vacuous_checks, rules.long_cells, rules.stored_errors]
 
@@ -38,10 +44,9 @@ def test_instructor_notebooks_keep_the_rules(path, rule):
 
 
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
-def test_notebooks_are_20_to_45_cells_and_checked_somewhere(path):
-    notebook = read(path)
-    assert 20 <= len(notebook.cells) <= 45
-    assert sum("nbval-check-output" in rules.tags(cell) for cell in notebook.cells) >= 5
+def test_a_reader_of_one_language_meets_20_to_45_cells_checked_somewhere(path):
+    assert 20 <= len(read(make_editions.EDITIONS["en"] / path.name).cells) <= 45
+    assert sum("nbval-check-output" in rules.tags(cell) for cell in read(path).cells) >= 5
 
 
 def spoilt(change):
@@ -105,14 +110,62 @@ def test_an_edition_holds_the_same_code_and_its_own_language(path, language):
 def test_each_exercise_has_a_stub_that_says_so_and_a_solution_that_passes(path):
     cells = read(path).cells
     exercises = [i for i, cell in enumerate(cells) if "exercise" in rules.tags(cell)]
-    assert exercises
     for i in exercises:
         assert "solution" in rules.tags(cells[i + 1])
-        if "aero.check." in cells[i].source:
-            assert cells[i].outputs[0].data["text/plain"].startswith("⬜")
-            assert cells[i + 1].outputs[0].data["text/plain"].startswith("✅")
-        else:  # the reader's own eyes check: stub and solution must at least say different things
-            assert cells[i].outputs[0].text != cells[i + 1].outputs[0].text
+        assert cells[i].outputs[0].data["text/plain"].startswith("⬜")
+        assert cells[i + 1].outputs[0].data["text/plain"].startswith("✅")
+    asked = [re.search(r"aero\.check\.(\w+)\(", cells[i].source)[1] for i in exercises]
+    lesson = path.stem.split("_")[0]
+    assert sorted(asked) == sorted(name for name, each in CHECKERS.items() if each.lesson == lesson)
+    assert "aero.check.progress()" in [cell.source for cell in cells]
+
+
+HEADING = {
+    "vi": r"^##+ Bài tập (\d) · .*\((dễ|vừa|khó), (\d+) phút\)$",
+    "en": r"^##+ Exercise (\d) · .*\((easy|medium|hard), (\d+) minutes\)$",
+}
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_exercises_rise_in_difficulty_say_their_minutes_and_hint_in_steps(path):
+    found = {}
+    for language, heading in HEADING.items():
+        texts = [cell.source for cell in read(path).cells if f"lang-{language}" in rules.tags(cell)]
+        found[language] = re.findall(heading, "\n".join(texts), re.MULTILINE)
+        for text in texts:
+            for exercise in re.split(r"^(?=##+ (?:Bài tập|Exercise) )", text, flags=re.MULTILINE)[1:]:
+                predicts = re.search("Dự đoán|Predict", exercise.splitlines()[0])
+                assert exercise.count("<details>") >= (1 if predicts else 2), exercise.splitlines()[0]
+    levels = {"dễ": 0, "vừa": 1, "khó": 2, "easy": 0, "medium": 1, "hard": 2}
+    vi, en = ([(int(n), levels[level], int(minutes)) for n, level, minutes in found[x]] for x in ("vi", "en"))
+    assert vi == en and 3 <= len(vi) <= 5
+    assert [n for n, _, _ in vi] == list(range(1, len(vi) + 1))
+    assert [level for _, level, _ in vi] == sorted(level for _, level, _ in vi)
+    assert vi[0][1] == 0 and vi[-1][1] == 2
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+@pytest.mark.parametrize("language", ["vi", "en"])
+def test_a_deck_has_one_language_no_solutions_and_no_stubs(path, language):
+    deck = make_slides.deck(read(path), language)
+    page, _ = make_slides.exporter().from_notebook_node(deck)
+    assert "solved_" not in page and "my_additive_mask" not in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//(?!colab)""", page)  # nothing comes from the network
+    assert ("Dự đoán" in page) == (language == "vi") and ("Predict" in page) == (language == "en")
+
+
+def test_a_long_text_is_cut_at_paragraphs_and_keeps_its_heading():
+    text = "## A heading\n\n" + "\n\n".join(f"{i} " + "word " * 80 for i in range(4)) + "\n\n<details>x</details>"
+    slides = make_slides.cut(text)
+    assert len(slides) == 4 and all(slide.startswith("## A heading") for slide in slides)
+    assert [slide.split()[3] for slide in slides] == list("0123") and "details" not in "".join(slides)
+
+
+def test_formulas_become_mathml_and_code_stays():
+    text = "$a_i$ and `print('$x$')` and\n$$\\frac{1}{2}$$\n```\n$y$\n```"
+    made = make_lesson.with_mathml(text)
+    assert made.count("<math") == 2 and 'display="block"' in made and "<mfrac>" in made
+    assert "`print('$x$')`" in made and "```\n$y$\n```" in made
 
 
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)

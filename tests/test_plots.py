@@ -26,6 +26,7 @@ def draw(figure):
     """Draw for real: a missing glyph or a layout that does not fit is a warning, and so an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)  # matplotlib's use of its own libraries
         figure.canvas.draw()
 
 

@@ -1,0 +1,100 @@
+"""Google Colab: what the setup cell asks for is there already, so that installing the course changes nothing.
+
+Colab's versions are in constraints-colab.txt; `make test-colab` runs all tests on them.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from test_project import SETTINGS
+
+NOT_COLABS = {
+    "torch": "2.11.0",
+    "setuptools": "75.2.0",
+}  # in Colab; the tests run on another torch, which needs another
+
+
+def versions(path):
+    """{name: version} of a file of pins."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", "\n".join(lines), re.M)
+    }
+
+
+COLAB = versions(ROOT / "constraints-colab.txt") | NOT_COLABS
+
+
+def on_colabs_versions():
+    return all(metadata.version(name) == COLAB[name] for name in ("ipython", "ipywidgets", "transformers", "numpy"))
+
+
+needs_colabs_versions = pytest.mark.skipif(not on_colabs_versions(), reason="not Colab's versions: make test-colab")
+
+
+def test_colab_satisfies_every_requirement_of_the_package():
+    for requirement in map(Requirement, SETTINGS["dependencies"]):
+        assert Version(COLAB[canonicalize_name(requirement.name)]) in requirement.specifier, requirement
+
+
+@needs_colabs_versions
+def test_colab_satisfies_the_requirements_of_the_requirements():
+    """What pip would look at: everything that the package needs, directly or not. Torch's own needs are left out."""
+    todo, seen = [canonicalize_name(Requirement(line).name) for line in SETTINGS["dependencies"]], set(NOT_COLABS)
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for line in metadata.requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                needed_name = canonicalize_name(needed.name)
+                assert Version(COLAB[needed_name]) in needed.specifier, f"{name} needs {needed}"
+                todo.append(needed_name)
+    assert len(seen) > 30
+
+
+@needs_colabs_versions
+def test_pip_would_install_the_course_and_nothing_else(tmp_path):
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--report", report, ROOT]
+    subprocess.run(command, check=True)
+    names = [canonicalize_name(each["metadata"]["name"]) for each in json.loads(report.read_text())["install"]]
+    assert names == ["aero-helpers"]
+
+
+def test_the_pins_are_those_of_colabs_own_list():
+    shared = Path(os.environ.get("AERO_SHARED", ROOT.parent / "shared")) / "colab" / "versions.txt"
+    if not shared.is_file():
+        pytest.skip(f"no list of Colab's versions at {shared} (set AERO_SHARED)")
+    listed = versions(shared)
+    ours = (ROOT / "constraints-colab.txt").read_text(encoding="utf-8").split("# The tests' own tools")[0]
+    names = [canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", ours, re.M)]
+    assert len(names) > 100
+    assert {name: COLAB[name] for name in names} == {name: listed[name] for name in names}
+
+
+def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else():
+    tag = f"v{SETTINGS['version']}"
+    url = SETTINGS["urls"]["Repository"]
+    line = f'    %pip install --quiet "aero_helpers @ git+{url}@{tag}"'
+    notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    assert len(notebooks) == 32
+    for path in notebooks:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        setup = "".join(next(cell["source"] for cell in cells if "setup" in cell["metadata"].get("tags", [])))
+        assert line in setup.splitlines() and setup.count("pip install") == 1, path
+        badge = "".join(next(cell["source"] for cell in cells if "badge" in cell["metadata"].get("tags", [])))
+        repository = url.removeprefix("https://github.com/")
+        assert f"/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()})" in badge, path
