@@ -46,6 +46,11 @@ GPT2_REPOSITORY = "openai-community/gpt2"
 GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
 GPT2_FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]
 GPT2_MEGABYTES = 550
+AFTER_A_BROKEN_DOWNLOAD = """\
+Nếu việc tải bị đứt: chạy lại ô này, phần đã tải vẫn còn. Muốn học ngay với mô hình nhỏ: chạy
+%env AERO_MODEL=mini, rồi chạy lại ô này.
+If the download breaks off: run this cell again, what has arrived is kept. To start at once with the small model: run
+%env AERO_MODEL=mini, then run this cell again."""
 HUB_PATIENCE = 4  # seconds until "auto" takes the embedded model
 UNTRAINED_SEED = 0
 MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -220,6 +225,8 @@ def _best_within_reach():
         which, why_vi, why_en = "mini", "không kết nối được Hugging Face", "the Hugging Face hub is out of reach"
     title = {"gpt2": "GPT-2 Small", "mini": "mini"}[which]
     print(f"Mô hình / Model: {title} ({why_vi} / {why_en})")
+    if which == "gpt2" and not _gpt2_cached():
+        print(AFTER_A_BROKEN_DOWNLOAD)
     return which
 
 
@@ -265,8 +272,7 @@ def _gpt2_folder():
     except Exception as error:  # the hub's client raises its HTTP library's own classes
         raise ConnectionError(
             f"GPT-2 Small: expected to download {GPT2_REPOSITORY} (about {GPT2_MEGABYTES} MB), but the hub did not"
-            f' deliver it ({type(error).__name__}: {error}). Try again: what has arrived is kept. load("mini") needs'
-            " no network."
+            f' deliver it ({type(error).__name__}: {error}). load("mini") needs no network.\n{AFTER_A_BROKEN_DOWNLOAD}'
         ) from None  # the client's own traces are screens long, and say less
 
 

@@ -128,7 +128,8 @@ def test_auto_takes_gpt2_where_it_is_cached_or_the_hub_answers(monkeypatch, caps
     monkeypatch.setattr(models, "_gpt2_cached", lambda: None)
     monkeypatch.setattr(models, "_hub_answers", lambda: True)
     assert aero.load("auto").name == "gpt2"
-    assert "550 MB" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "550 MB" in said and said.count("%env AERO_MODEL=mini") == 2  # once in each language, not where it is cached
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch):

@@ -15,6 +15,7 @@ from aero_helpers.exercises import check
 INSTRUCTOR = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
 CHECKERS = {name: value for name, value in vars(check).items() if isinstance(value, Checker)}
 NAMES = [path.stem for path in INSTRUCTOR]
+PAGES_VI = [ROOT / "README.vi.md", *sorted((ROOT / "docs").glob("*.vi.md"))]
 RULES = [rules.unpaired_languages, rules.unlike_twins, rules.vacuous_checks, rules.long_cells, rules.stored_errors]
 
 
@@ -181,7 +182,7 @@ def test_stored_figures_are_small_and_the_stored_model_is_mini(path):
 def test_vietnamese_texts_use_the_glossarys_terms(forbidden):
     assert len(forbidden) >= 6
     words = [word.strip("* ") for word in forbidden]
-    texts = {path.name: (ROOT / path).read_text(encoding="utf-8") for path in [ROOT / "README.vi.md"]}
+    texts = {path.name: (ROOT / path).read_text(encoding="utf-8") for path in PAGES_VI}
     for path in INSTRUCTOR:
         cells = [cell.source for cell in read(path).cells if "lang-vi" in rules.tags(cell)]
         texts[path.name] = "\n".join(cells)

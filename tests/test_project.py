@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 from conftest import ROOT
 from make_editions import badge, project, tomllib
@@ -62,3 +63,18 @@ def test_the_address_stands_in_pyproject_and_badges_follow_it():
         assert text.count("colab-badge.svg") == n_notebooks and expected in text
     hand_written = [p for p in (ROOT / "aero_helpers").rglob("*.py") if url in p.read_text(encoding="utf-8")]
     assert hand_written == []
+
+
+@pytest.mark.parametrize("name", ["teaching.md", "teaching.vi.md"])
+def test_each_lecture_and_the_lab_fill_ninety_minutes(name):
+    plans = (ROOT / "docs" / name).read_text(encoding="utf-8").split("\n## ")[2:5]
+    for plan in plans:
+        assert sum(int(minutes) for minutes in re.findall(r"^\| (\d+) \|", plan, re.MULTILINE)) == 90, plan[:40]
+
+
+def test_both_plans_name_the_same_places():
+    def places(name):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        return re.findall(r"^\| (\d+) \| (\d\db?)?", text, re.MULTILINE), re.findall(r"`[^`]+`", text)
+
+    assert places("teaching.md") == places("teaching.vi.md")
