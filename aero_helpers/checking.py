@@ -16,7 +16,7 @@ import torch
 
 from aero_helpers.language import say
 
-MARKS = {"right": ("✅", "#1b7f3b"), "wrong": ("❌", "#b3261e"), "not attempted": ("⬜", "#555555")}
+MARKS = {"right": ("✔", "#1b7f3b"), "wrong": ("✘", "#b3261e"), "not attempted": ("☐", "#555555")}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Verdict:
     def _repr_html_(self):
         mark, colour = MARKS[self.state]
         lines = escape(self.message, quote=False).replace("\n", "<br>")
+        mark = f'<b style="color: {colour}">{mark}</b>'
         return f'<div style="border-left: 4px solid {colour}; padding: 0.4em 0.8em">{mark} {lines}</div>'
 
 

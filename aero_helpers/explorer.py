@@ -51,14 +51,15 @@ def explore(record):
     """
     if not isinstance(record, AttentionRecord):
         raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
-    start = 0, 0, record.n_tokens - 1
+    start = record.n_layers // 2, 0, record.n_tokens - 1
     plt.close(plots.head_view(record, *start))  # refuses what cannot be drawn before a widget is made
     controls = {
         "layer": _slider(say("tầng", "layer"), start[0], record.n_layers - 1),
         "head": _slider(say("đầu", "head"), start[1], record.n_heads - 1),
         "query": _slider(say("truy vấn", "query"), start[2], record.n_tokens - 1),
         "kind": ipywidgets.ToggleButtons(
-            options=[(say("trọng số", "weights"), "weights"), (say("điểm thô", "raw scores"), "scores")]
+            options=[(say("trọng số", "weights"), "weights"), (say("điểm thô", "raw scores"), "scores")],
+            style={"button_width": "initial"},
         ),
         "with_key_0": ipywidgets.Checkbox(value=True, indent=False, description=say("tính khóa 0", "with key 0")),
     }

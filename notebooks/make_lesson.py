@@ -54,7 +54,7 @@ def with_mathml(source):
 def exporter():
     """nbconvert's HTML, without solutions and Colab badges, with tables, mathematics and figures in."""
     config = Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": ("solution", "badge")}})
-    return HTMLExporter(config=config, mathjax_url="")
+    return HTMLExporter(config=config, mathjax_url="", require_js_url="", mermaid_js_url="")  # nothing from the network
 
 
 def title(notebook, language):
@@ -63,18 +63,22 @@ def title(notebook, language):
     return first.source.splitlines()[0].lstrip("# ")
 
 
+def page_of(notebook, name):
+    """The page of a notebook that has been run, as HTML."""
+    drop_widgets(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(cell.source)
+    page, _ = exporter().from_notebook_node(notebook, {"metadata": {"name": name}})
+    return page.replace(".ipynb", ".html").replace("</head>", SWITCH, 1)
+
+
 def run_and_export(path):
     """Run one notebook, write its page, and return its line for the index."""
     notebook = nbformat.read(path, as_version=4)
     where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
     NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
-    drop_widgets(notebook)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = with_mathml(cell.source)
-    page, _ = exporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-    page = page.replace(".ipynb", ".html").replace("</head>", SWITCH, 1)
-    (PAGES / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    (PAGES / f"{path.stem}.html").write_text(page_of(notebook, path.stem), encoding="utf-8")
     names = "<br>".join(escape(title(notebook, language)) for language in ("vi", "en"))
     return f'<p><a href="{path.stem}.html">{names}</a></p>'
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import make_lesson
 import make_slides
 import nbformat
 import pytest
@@ -162,7 +163,7 @@ def test_run_all_reaches_the_end_with_no_exercise_solved(page, lab, name):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
     assert "LanguageModel('mini'" in code[0].outputs[0].text
-    assert sum("⬜" in str(cell.outputs) for cell in code) >= 4  # exercises not attempted, no error
+    assert sum("☐" in str(cell.outputs) for cell in code) >= 4  # exercises not attempted, no error
 
 
 def test_a_right_answer_turns_green_a_wrong_one_is_named_and_the_language_switches(page, lab):
@@ -172,9 +173,9 @@ def test_a_right_answer_turns_green_a_wrong_one_is_named_and_the_language_switch
     cell.scroll_into_view_if_needed()
     call = "aero.check.additive_mask(lambda n: {})"
     boolean = answer(page, cell, call.format("aero.causal_mask(n)"))
-    assert "❌" in boolean and "mặt nạ Boolean" in boolean and "boolean mask" in boolean
+    assert "✘" in boolean and "mặt nạ Boolean" in boolean and "boolean mask" in boolean
     right = answer(page, cell, call.format("torch.full((n, n), -torch.inf).triu(1)"))
-    assert "✅" in right and "❌" not in right
+    assert "✔" in right and "✘" not in right
     border = cell.locator(".jp-OutputArea [style*='border-left']").evaluate("e => getComputedStyle(e).borderLeftColor")
     assert border == "rgb(27, 127, 59)"  # green
     vietnamese = answer(page, cell, "aero.set_language('vi')\n" + call.format("aero.causal_mask(n)"))
@@ -220,6 +221,17 @@ def test_each_control_of_the_explorer_changes_the_picture(page, lab):
     explorer.locator("input[type=checkbox]").click()
     seen.append(wait_for_another_picture(page, explorer, seen[-1]))
     assert len(set(seen)) == 6
+
+
+def test_a_page_of_the_lesson_needs_no_network(page, tmp_path):
+    notebook = nbformat.read(make_slides.SOURCE / "04_negative_shift.ipynb", as_version=4)
+    (tmp_path / "page.html").write_text(make_lesson.page_of(notebook, "04_negative_shift"), encoding="utf-8")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator("math").first.wait_for()
+    assert page.locator("img").count() >= 5 and "\\sqrt" not in page.locator("body").inner_text()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def test_the_slides_fit_turn_and_need_no_network(page):

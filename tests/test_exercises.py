@@ -153,7 +153,7 @@ def raise_unspeakable(*args):
 def test_any_answer_is_taken_with_grace(name, answer):
     verdict = EXERCISES[name](answer)
     assert verdict.state == "wrong"
-    assert repr(verdict).startswith("❌") and "<div" in verdict._repr_html_()
+    assert repr(verdict).startswith("✘") and "<div" in verdict._repr_html_()
     assert len(verdict.message) < 600
 
 
@@ -206,7 +206,7 @@ def test_progress_shows_the_lessons_tried(nothing_tried):
     assert lessons["01"]["additive_mask"] == "not attempted"
     assert lessons["01"]["attention_weights"] == "wrong"
     assert lessons["01"]["rows_that_change"] == "right"
-    assert "1 of 5 solved" in repr(check.progress()) and "✅ rows_that_change" in check.progress()._repr_html_()
+    assert "1 of 5 solved" in repr(check.progress()) and "✔ rows_that_change" in check.progress()._repr_html_()
 
 
 def test_what_was_solved_once_stays_solved(nothing_tried):

@@ -113,8 +113,8 @@ def test_each_exercise_has_a_stub_that_says_so_and_a_solution_that_passes(path):
     exercises = [i for i, cell in enumerate(cells) if "exercise" in rules.tags(cell)]
     for i in exercises:
         assert "solution" in rules.tags(cells[i + 1])
-        assert cells[i].outputs[0].data["text/plain"].startswith("⬜")
-        assert cells[i + 1].outputs[0].data["text/plain"].startswith("✅")
+        assert cells[i].outputs[0].data["text/plain"].startswith("☐")
+        assert cells[i + 1].outputs[0].data["text/plain"].startswith("✔")
     asked = [re.search(r"aero\.check\.(\w+)\(", cells[i].source)[1] for i in exercises]
     lesson = path.stem.split("_")[0]
     assert sorted(asked) == sorted(name for name, each in CHECKERS.items() if each.lesson == lesson)
