@@ -5,6 +5,7 @@
     novels FOLDER                      the same over a folder of text files, each line a text
     density N                          aero.density and scipy.stats.gaussian_kde of N values
     histogram N                        N values counted a million at a time, then their density
+    explorer                           milliseconds that each widget takes to redraw, a text of 100 tokens
     where                              what aero.profile's time goes into, by torch.profiler
 
 The arms named lens… need TransformerLens, which brings an environment of its own; nothing else does.
@@ -224,7 +225,35 @@ def where():
     return found
 
 
+def explorer():
+    """Median and longest redraw of each widget, in milliseconds, over twenty moves of a slider."""
+    import aero_helpers as aero
+
+    aero.plots.use_style()
+    text = " ".join(scene.text for scene in aero.read_scenes())
+    whole = aero.load("mini").record(text, truncate=True)
+    scores = whole.raw_scores[..., :100, :100]
+    record = aero.AttentionRecord(whole.tokens[:100], scores, whole.head_size, whole.model_name)
+    values = scores[2, 1][aero.causal_mask(100)].numpy()
+    found = {}
+    film, bandwidth = aero.training_film(), aero.explore_bandwidth(values)
+    slider = bandwidth.controls["bandwidth"]
+    for name, widget, moved, places in (
+        ("explore", aero.explore(record), "query", range(1, 22)),
+        ("explore_bandwidth", bandwidth, "bandwidth", np.logspace(slider.min, slider.max, 21)),
+        ("training_film", film, "step", film.controls["step"].options[:21]),
+    ):
+        times = []
+        for place in places:
+            since = time.perf_counter()
+            widget.controls[moved].value = place
+            times.append(1000 * (time.perf_counter() - since))
+        found[name] = {"median": np.median(times[1:]), "longest": max(times[1:])}
+    return found
+
+
 ARMS = {
+    "explorer": explorer,
     "forward": forward,
     "corpus": corpus,
     "novels": novels,
