@@ -12,10 +12,12 @@ from html import escape
 from traceback import format_exception_only
 
 import numpy as np
+import pandas as pd
 import torch
 
 from aero_helpers.language import say
 
+MOST_NUMBERS = 10**7  # in an answer; a broadcast array may claim any number of them
 MARKS = {"right": ("✔", "#1b7f3b"), "wrong": ("✘", "#b3261e"), "not attempted": ("☐", "#555555")}
 
 
@@ -50,7 +52,13 @@ class Checker:
 
     def __call__(self, answer):
         """The Verdict on an answer; whatever the answer is, nothing is raised."""
-        verdict = self.examine(answer)
+        try:
+            verdict = self.examine(answer)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an answer may be any object, and an object may do anything
+            kind = type(error).__name__
+            verdict = _wrong(f"Không chấm được câu trả lời này ({kind}).", f"This answer cannot be examined ({kind}).")
         if _states.get(self.name) != "right":
             _states[self.name] = verdict.state
         return verdict
@@ -88,7 +96,7 @@ class Exercise(Checker):
     lesson: str
     inputs: list  # argument tuples, telling ones first: on a trivial input many mistakes look alike
     right: callable
-    result: str  # the wanted shape, in words
+    result: object  # the wanted shape, in words: a text, or (vi, en)
     mistakes: list = field(default_factory=list)  # (wrong function, vi, en)
     given: callable = None
 
@@ -118,33 +126,45 @@ class Exercise(Checker):
             return _wrong(f"Hàm của bạn dừng vì lỗi {what}", f"Your function stopped with {what}")
         if got is None or got is ... or (isinstance(got, tuple) and any(part is ... for part in got)):
             return _not_attempted()
-        if not all(map(_same, given, arguments)):
+        if not all(map(_unchanged, given, arguments)):
             return _wrong(
                 "Hàm của bạn đã sửa đầu vào tại chỗ (in-place). Hãy tạo tensor mới.",
                 "Your function changed its input in place. Make a new tensor instead.",
             )
         expected = self.right(*deepcopy(arguments))
-        if isinstance(expected, tuple) and isinstance(got, list):
-            got = tuple(got)
+        if isinstance(expected, tuple):
+            got = _as_tuple(got, len(expected))
         if _same(got, expected):
             return None
-        if self.given and _same(got, self.given(*deepcopy(arguments))):
+        if self.given and self._agrees(answer, self.given):
             return _unmended()
         for mistake, vi, en in self.mistakes:
-            if _same(got, mistake(*deepcopy(arguments))):
+            if _same(got, mistake(*deepcopy(arguments))) and self._agrees(answer, mistake):
                 return _wrong(vi, en)
         if _form(got) is None or _form(got) != _form(expected):
             return self._complaint_about_form(got, expected)
         return _complaint_about_numbers(got)
 
+    def _agrees(self, answer, mistake):
+        """Whether an answer computes what a mistake computes, on every input: on one alone they may coincide."""
+        try:
+            for arguments in self.inputs:
+                got, wrong = answer(*deepcopy(arguments)), mistake(*deepcopy(arguments))
+                if not _same(_as_tuple(got, len(wrong)) if isinstance(wrong, tuple) else got, wrong):
+                    return False
+        except Exception:  # the answer's own, on a later input
+            return False
+        return True
+
     def _complaint_about_form(self, got, expected):
         want, have = _form(expected), _form(got)
+        vi, en = self.result if isinstance(self.result, tuple) else (self.result, self.result)
         if have is None:
             kind = f"{type(got).__name__} {_dtype(got)}".strip()
-            return _wrong(f"Cần {self.result}, nhưng nhận được {kind}.", f"Expected {self.result}, got {kind}.")
+            return _wrong(f"Cần {vi}, nhưng nhận được {kind}.", f"Expected {en}, got {kind}.")
         return _wrong(
-            f"Kích thước chưa đúng: cần {self.result}, ở đây là {want}, nhưng nhận được {have}.",
-            f"The shape is off: expected {self.result}, here {want}, got {have}.",
+            f"Kích thước chưa đúng: cần {vi}, ở đây là {want}, nhưng nhận được {have}.",
+            f"The shape is off: expected {en}, here {want}, got {have}.",
         )
 
 
@@ -217,8 +237,8 @@ def _real_numbers(part):
         part = part.detach().cpu().to_dense()
         part = (part if part.is_complex() else part.double()).numpy()
     part = np.asarray(part)
-    if part.dtype.kind not in "biuf":
-        raise TypeError(f"expected real numbers, got {part.dtype}")
+    if part.dtype.kind not in "biuf" or part.size > MOST_NUMBERS:
+        raise TypeError(f"expected real numbers, no more than {MOST_NUMBERS:,}, got {part.size:,} of {part.dtype}")
     return part.astype(float)
 
 
@@ -227,13 +247,13 @@ def _form(value):
     parts = _parts(value)
     if parts is None:
         return None
-    shapes = [str(list(part.shape)) for part in parts[:9]]
+    shapes = [str(list(part.shape)) if part.shape else say("số", "number") for part in parts[:9]]
     return f"({', '.join(shapes)})" if isinstance(value, tuple) else shapes[0]
 
 
 def _dtype(got):
     try:
-        return got.dtype
+        return str(got.dtype)
     except Exception:  # no array, or an object that raises at every touch
         return ""
 
@@ -242,9 +262,24 @@ def _same(a, b):
     if isinstance(a, tuple) != isinstance(b, tuple):
         return False
     a, b = _parts(a), _parts(b)
-    if a is None or b is None or [x.shape for x in a] != [x.shape for x in b]:
+    if a is None or b is None or len(a) != len(b):
+        return False
+    if any(x.shape != y.shape and not x.size == y.size == 1 for x, y in zip(a, b)):
         return False
     return all(np.allclose(x, y, rtol=1e-4, atol=1e-5, equal_nan=True) for x, y in zip(a, b))
+
+
+def _unchanged(given, argument):
+    if isinstance(argument, pd.DataFrame):
+        return isinstance(given, pd.DataFrame) and given.equals(argument)
+    return _same(given, argument)
+
+
+def _as_tuple(got, n):
+    """An answer that should be a tuple of n: lists, arrays and stacked tensors of that length are taken apart."""
+    if isinstance(got, (list, np.ndarray, torch.Tensor, pd.Series)) and np.ndim(got) > 0 and len(got) == n:
+        return tuple(got.tolist() if isinstance(got, pd.Series) else got)
+    return got
 
 
 def _plain(value):
@@ -263,4 +298,6 @@ def _same_value(a, b):
     a, b = _plain(a), _plain(b)
     if a is None or b is None or a.dtype.kind != b.dtype.kind or a.shape != b.shape:
         return False
-    return bool(np.array_equal(a, b) if a.dtype.kind == "U" else np.allclose(a, b, rtol=1e-3, atol=1e-6))
+    if a.dtype.kind == "U" or np.array_equal(b, b.round()):  # whole numbers are right or wrong
+        return bool(np.array_equal(a, b))
+    return np.allclose(a, b, rtol=1e-3, atol=1e-6)

@@ -8,19 +8,31 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.ndimage import gaussian_filter1d
+from scipy.stats import gaussian_kde as scipy_kde
 from scipy.stats import norm
 
 from aero_helpers import attention, interventions, kde, matrices
 from aero_helpers.checking import Checker, Exercise, Prediction, Progress
 
+_generator = torch.Generator().manual_seed(0)  # drawn on from exercise to exercise: no two arguments are alike
+
 
 def _random(*shape):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    return torch.randn(shape, generator=_generator)
+
+
+def _far_below(*shape):
+    """Queries or keys (times −1) whose float64 scores lie near −10¹⁰ times their length, where only −∞ masks."""
+    return 1e5 + 1e-5 * _random(*shape).double()
 
 
 def _masked(scores):
     past = attention.causal_mask(scores.shape[-1])
     return scores.masked_fill(~past, -torch.inf)
+
+
+def _finitely_masked(scores):
+    return scores.masked_fill(~attention.causal_mask(scores.shape[-1]), -1e9)
 
 
 def _additive_mask(n_tokens):
@@ -46,6 +58,13 @@ def _split_gpt_neox(fused, n_heads):
 def _weights(*shape):
     """Attention weights of a random model: rows of the past, each with the sum 1."""
     return _masked(_random(*shape) * 2).softmax(-1)
+
+
+def _looking_back(n_layers, n_heads, n_tokens, place):
+    """Weights in which one head looks at the token before more than the others do."""
+    scores = _random(n_layers, n_heads, n_tokens, n_tokens)
+    scores[place] += 3 * torch.eye(n_tokens).roll(-1, dims=1).tril(-1)
+    return _masked(scores).softmax(-1)
 
 
 def _attend(q, k, v):
@@ -99,15 +118,15 @@ def _share_below_zero(scores):
     return (scores[..., past] < 0).double().mean(-1)
 
 
-def _heads_table(seed):
-    """A table like `shift_table`'s, of 4 layers × 3 heads, several of them very negative."""
+def _heads_table(seed, n_layers=4, n_heads=3):
+    """A table like `shift_table`'s, in any order: a third of the heads very negative, the most even ones not quite."""
     rng = np.random.default_rng(seed)
-    layers, heads = np.indices((4, 3)).reshape(2, -1)
-    shares = rng.permutation(np.linspace(0.05, 0.99, 12) ** 0.3)
-    spread, entropy = rng.uniform(0.1, 6, 12), rng.uniform(0.1, 0.9, 12)
-    return pd.DataFrame(
-        {"layer": layers, "head": heads, "share_below_zero": shares, "row_spread": spread, "entropy": entropy}
-    )
+    layers, heads = np.indices((n_layers, n_heads)).reshape(2, -1)
+    n = len(layers)
+    shares = rng.permutation(np.concatenate([np.linspace(0.91, 0.99, n // 3), np.linspace(0.05, 0.89, n - n // 3)]))
+    entropy = np.where((shares > 0.84) & (shares < 0.9), 0.95, rng.uniform(0.1, 0.9, n))
+    columns = {"share_below_zero": shares, "row_spread": rng.uniform(0.1, 6, n), "entropy": entropy}
+    return pd.DataFrame({"layer": layers, "head": heads} | columns).sample(frac=1, random_state=seed)
 
 
 def _place(row):
@@ -135,9 +154,10 @@ def _count_peaks(y):
     return int(((y[1:-1] > y[:-2]) & (y[1:-1] > y[2:])).sum())
 
 
-def _two_bumps(n_points, *places):
-    x = np.linspace(-9, 9, n_points)
-    return sum(norm.pdf(x, place, 1) for place in places)
+def _bumps(*bumps):
+    """A curve of bumps (place, width, height) on 200 points; one at −9 is highest at the curve's end."""
+    x = np.linspace(-9, 9, 200)
+    return sum(height * np.exp(-0.5 * ((x - place) / width) ** 2) for place, width, height in bumps)
 
 
 def _folded(weight, bias, scale, shift):
@@ -153,9 +173,9 @@ def _n_apart(low_a, high_a, low_b, high_b):
 
 
 def _intervals(seed):
-    rng = np.random.default_rng(seed)
-    a, b = rng.uniform(0, 3, (2, 24))
-    return a - 0.4, a + 0.4, b - 0.5, b + 0.5
+    middles, half_widths = np.random.default_rng(seed).uniform((0, 0.1), (3, 0.9), (48, 2)).T
+    low, high = middles - half_widths, middles + half_widths
+    return low[:24], high[:24], low[24:], high[24:]
 
 
 def _thirds_into_heads(fused, n_heads):
@@ -219,7 +239,12 @@ class check:
 
     attention_weights = Exercise(
         lesson="01",
-        inputs=[(_random(5, 5) * 8, 16), (_random(9, 9) * 20, 64), (_random(1, 1) * 8, 16)],
+        inputs=[
+            (_random(5, 5) * 8, 16),
+            (_random(9, 9) * 20, 64),
+            (_random(1, 1) * 8, 16),
+            (_random(4, 4).double() * 8 - 1e10, 16),  # here −10⁹ is no mask
+        ],
         right=attention.attention_weights,
         result="[T, T]",
         mistakes=[
@@ -228,6 +253,11 @@ class check:
              "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
             (lambda s, d: (s / d**0.5).softmax(-1),
              "Thiếu mặt nạ: các token nhìn thấy tương lai.", "The mask is missing: tokens see the future."),
+            (lambda s, d: _finitely_masked(s / d**0.5).softmax(-1),
+             "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
+             "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
+            (lambda s, d: _masked(s / len(s) ** 0.5).softmax(-1),
+             "Bạn chia cho √T; cần √head_size.", "You divided by √T; √head_size is needed."),
             (lambda s, d: s / d**0.5,
              "Đây là điểm, chưa phải trọng số: thiếu mặt nạ và softmax.",
              "These are scores, not weights: mask and softmax are missing."),
@@ -255,6 +285,7 @@ class check:
         inputs=[
             (_random(5, 4) * 2, _random(5, 4) * 3 - 1, _random(5, 3)),
             (_random(8, 16), _random(8, 16), _random(8, 2)),
+            (_far_below(4, 4), -_far_below(4, 4), _random(4, 2).double()),
         ],
         right=_attend,
         given=_masked_too_late,
@@ -269,6 +300,9 @@ class check:
              "Softmax chạy sai trục: hãy lấy theo khóa, dim=-1.",
              "The softmax runs over the wrong axis: over keys, dim=-1."),
             (lambda q, k, v: _masked(q @ k.T).softmax(-1) @ v, "Bạn đã bỏ mất √d.", "You have lost the √d."),
+            (lambda q, k, v: _finitely_masked(q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
+             "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
+             "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
         ],
     )  # fmt: skip
 
@@ -280,7 +314,7 @@ class check:
             (_random(4, 4) * 8, 4, -3.0),
         ],
         right=_future_leak,
-        result="một số / one number",
+        result=("một số", "one number"),
         mistakes=[
             (lambda s, d, fill: _future_leak(s, 1, fill),
              "Bạn quên chia cho √head_size.", "You forgot to divide by √head_size."),
@@ -309,8 +343,8 @@ class check:
                  .softmax(-1)[~attention.causal_mask(len(s))]
                  .max()
              ),
-             "Bạn cộng fill vào quá khứ: causal_mask là True ở nơi ĐƯỢC nhìn.",
-             "You add fill to the past: causal_mask is True where looking IS allowed."),
+             "Bạn cộng fill vào quá khứ, hay trừ nó khỏi tương lai (với softmax là một): hãy xem lại dấu và mặt nạ.",
+             "You add fill to the past, or subtract it from the future (one to the softmax): check sign and mask."),
         ],
     )  # fmt: skip
 
@@ -352,6 +386,8 @@ class check:
              "You took every third column. GPT-2 puts all of Q first, then all of K, then all of V."),
             (lambda x: attention.split_qkv(x)[::-1],
              "Thứ tự bị đảo ngược: GPT-2 xếp Q, K, V.", "The order is reversed: GPT-2 has Q, K, V."),
+            (lambda x: tuple(attention.split_qkv(x)[i] for i in (0, 2, 1)),
+             "Q thì đúng; K đứng trước V.", "Q is right; K comes before V."),
             (lambda x: tuple(attention.split_qkv(x)[i] for i in (1, 0, 2)),
              "Ba mảnh đúng, thứ tự chưa đúng: Q, K, V.", "The three pieces are right, the order is not: Q, K, V."),
         ],
@@ -460,7 +496,11 @@ class check:
 
     head_weights = Exercise(
         lesson="03",
-        inputs=[(_random(5, 12) * 2, _random(5, 12) * 2 - 1, 3), (_random(6, 32), _random(6, 32) * 2, 4)],
+        inputs=[
+            (_random(5, 12) * 2, _random(5, 12) * 2, 3),
+            (_random(6, 32), _random(6, 32) * 2, 4),
+            (_far_below(4, 8), -_far_below(4, 8), 2),
+        ],
         right=_head_weights,
         given=lambda q, k, n: _head_weights(q, k, n, q.shape[-1] ** -0.5),
         result="[head, T, T]",
@@ -501,6 +541,11 @@ class check:
              "Đây là đóng góp của đầu ấy; cần phần còn lại.",
              "This is that head's contribution; the rest is wanted."),
             (lambda c, b, h: c.sum(0) + b, "Đầu ấy vẫn còn trong tổng.", "The head is still in the sum."),
+            (lambda c, b, h: c.sum(0) - c[h] - b,
+             "Bạn trừ bias; đầu ra đầy đủ có CỘNG bias.", "You subtract the bias; the full output ADDS it."),
+            (lambda c, b, h: c.sum(0) - c[h] + b * (1 - 1 / len(c)),
+             "Bạn bỏ cả một phần bias: bias không thuộc về đầu nào.",
+             "You drop a part of the bias too: it belongs to no head."),
             (lambda c, b, h: c.sum(0) + b - c[0], "Bạn luôn tắt đầu 0.", "You always switch head 0 off."),
             (lambda c, b, h: (c.sum(0) - c[h]) + b * (len(c) - 1),
              "Bạn cộng bias một lần cho mỗi đầu; chỉ có một bias chung.",
@@ -512,9 +557,13 @@ class check:
 
     previous_token_head = Exercise(
         lesson="03",
-        inputs=[(_weights(3, 4, 7, 7),), (_weights(2, 2, 5, 5),), (_weights(5, 3, 6, 6),)],
+        inputs=[
+            (_looking_back(3, 4, 7, (2, 0)),),
+            (_looking_back(2, 5, 5, (0, 3)),),
+            (_looking_back(5, 3, 6, (4, 1)),),
+        ],
         right=_previous_token_head,
-        result="(layer, head)",
+        result=("hai số (tầng, đầu)", "two numbers (layer, head)"),
         mistakes=[
             (lambda w: _previous_token_head(w)[::-1],
              "Hai số đúng, thứ tự chưa đúng: (tầng, đầu).",
@@ -584,7 +633,7 @@ class check:
 
     share_below_zero = Exercise(
         lesson="04",
-        inputs=[(_random(3, 6, 6) * 5 - 3,), (_random(2, 9, 9) * 4 + 1,)],
+        inputs=[(_random(3, 6, 6) * 5 - 3,), (_random(2, 9, 9).round(),)],  # with scores of exactly 0
         right=_share_below_zero,
         given=lambda s: (s * attention.causal_mask(s.shape[-1]) < 0).double().mean((-2, -1)),
         result="[head]",
@@ -592,6 +641,9 @@ class check:
             (lambda s: (s < 0).double().mean((-2, -1)),
              "Bạn đếm cả tương lai, mà mô hình không bao giờ dùng.",
              "You count the future too, which the model never uses."),
+            (lambda s: (s.masked_fill(~attention.causal_mask(s.shape[-1]), -torch.inf) < 0).double().mean((-2, -1)),
+             "Bạn đặt −∞ ở tương lai, và −∞ cũng dưới 0: hãy chỉ chọn các ô của quá khứ.",
+             "You put −∞ in the future, and −∞ is below 0 as well: select the entries of the past."),
             (lambda s: _share_below_zero(s).mean(),
              "Đây là một số cho mọi đầu; cần một số cho mỗi đầu.",
              "This is one number for all heads; one a head is wanted."),
@@ -607,9 +659,9 @@ class check:
 
     negative_yet_even = Exercise(
         lesson="04",
-        inputs=[(_heads_table(4),), (_heads_table(11),), (_heads_table(13),)],
+        inputs=[(_heads_table(4),), (_heads_table(11, 6, 4),), (_heads_table(13, 3, 5),)],
         right=_negative_yet_even,
-        result="(layer, head)",
+        result=("hai số (tầng, đầu)", "two numbers (layer, head)"),
         mistakes=[
             (lambda t: _place(t.nlargest(1, "entropy").iloc[0]),
              "Đầu này trải đều nhất, nhưng có đủ âm không? (share_below_zero > 0.9)",
@@ -707,11 +759,11 @@ class check:
         lesson="04b",
         inputs=[(_weights(6, 6), 5, 2), (_weights(8, 8), 6, 6), (_weights(4, 4), 2, 1)],
         right=lambda w, query, key: w[query, key] / (1 - w[query, 0]),
-        result="một số / one number",
+        result=("một số", "one number"),
         mistakes=[
             (lambda w, query, key: w[query, key],
-             "Đây là trọng số nguyên vẹn: phần rơi vào khóa 0 chưa được bỏ ra.",
-             "This is the plain weight: what falls on key 0 is not left out yet."),
+             "Đây vẫn là trọng số nguyên vẹn: phần rơi vào khóa 0 của hàng là w[query, 0], không phải w[0, …].",
+             "This is still the plain weight: what falls on key 0 in the row is w[query, 0], not w[0, …]."),
             (lambda w, query, key: w[query, key] - w[query, 0],
              "Bạn trừ; cần một tỉ lệ của phần không rơi vào khóa 0.",
              "You subtract; a share of what does not fall on key 0 is wanted."),
@@ -749,7 +801,7 @@ class check:
         lesson="05",
         inputs=[
             (np.array([-2.0, 0.5, 1.0, 4.0]), np.linspace(-6, 8, 15), 0.7),
-            (np.array([0.0]), np.linspace(-3, 3, 7), 1.0),
+            (np.array([0.0, 0.6]), np.linspace(-3, 3, 7), 1.0),
         ],
         right=kde.gaussian_sum,
         result="[len(x)]",
@@ -760,6 +812,9 @@ class check:
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * len(v) / len(x),
              "Bạn chia cho len(x). Hãy chia cho số giá trị, len(values).",
              "You divided by len(x). Divide by the number of values, len(values)."),
+            (lambda v, x, h: scipy_kde(v, bw_method=h)(x),
+             "Với scipy, bw_method là một HỆ SỐ nhân với độ lệch chuẩn, không phải h.",
+             "To scipy, bw_method is a FACTOR of the standard deviation, not h."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) * np.sqrt(2 * np.pi),
              "φ còn thiếu 1/√(2π).", "φ lacks its 1/√(2π)."),
             (lambda v, x, h: kde.gaussian_sum(v, x, h) / np.sqrt(2 * np.pi),
@@ -781,7 +836,7 @@ class check:
         lesson="05",
         inputs=[
             (np.random.default_rng(0).multinomial(500, np.ones(80) / 80), 0.25, 1.5),
-            (np.random.default_rng(1).multinomial(90, np.ones(60) / 60), 0.1, 0.4),
+            (np.random.default_rng(1).multinomial(90, np.ones(60) / 60), 0.4, 1.3),
         ],
         right=_blurred,
         given=lambda counts, width, h: gaussian_filter1d(counts.astype(float), h) / (counts.sum() * width),
@@ -803,9 +858,13 @@ class check:
 
     count_peaks = Exercise(
         lesson="05",
-        inputs=[(_two_bumps(181, -4, 3),), (_two_bumps(181, -6, 0, 5),), (_two_bumps(201, 2),)],
+        inputs=[
+            (_bumps((-6, 1, 1), (0, 0.4, 0.05), (4, 2, 0.3)),),
+            (_bumps((-9, 1, 2), (1, 1, 0.2)),),
+            (np.maximum(_bumps((2, 1, 1)) - 0.1, 0),),  # level on both sides
+        ],
         right=_count_peaks,
-        result="một số / one number",
+        result=("một số", "one number"),
         mistakes=[
             (lambda y: _count_peaks(-y), "Bạn đếm các thung lũng.", "You counted the valleys."),
             (lambda y: _count_peaks(y) + _count_peaks(-y),
@@ -928,7 +987,7 @@ class check:
         lesson="06",
         inputs=[_intervals(0), _intervals(1), _intervals(2)],
         right=_n_apart,
-        result="một số / one number",
+        result=("một số", "one number"),
         mistakes=[
             (lambda low_a, high_a, low_b, high_b: int((low_a > high_b).sum()),
              "Mới xét một phía: a cũng có thể nằm hẳn DƯỚI b.", "One side only: a may lie wholly BELOW b, too."),
@@ -1004,9 +1063,9 @@ class check:
 
     extreme_layers = Exercise(
         lesson="07",
-        inputs=[(_heads_table(3),), (_heads_table(4),), (_heads_table(5),)],
+        inputs=[(_heads_table(3),), (_heads_table(4, 6, 4),), (_heads_table(5, 3, 5),)],
         right=_extreme_layers,
-        result="(layer, layer)",
+        result=("hai số (tầng, tầng)", "two numbers (layer, layer)"),
         mistakes=[
             (lambda t: _extreme_layers(t)[::-1],
              "Thứ tự bị đảo: tầng có tỉ lệ nhỏ nhất đứng trước.",

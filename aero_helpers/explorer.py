@@ -6,12 +6,12 @@ import io
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
 from aero_helpers import plots
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.mini import training_history
-from aero_helpers.recording import AttentionRecord
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -49,8 +49,7 @@ def explore(record):
     Controls: layer, head, query, raw scores or weights, key 0 counted or left out (of the softmax as well).
     Raises TypeError for anything but a record, ValueError for a text under 3 tokens.
     """
-    if not isinstance(record, AttentionRecord):
-        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
+    plots.require_record(record)
     start = record.n_layers // 2, 0, record.n_tokens - 1
     plt.close(plots.head_view(record, *start))  # refuses what cannot be drawn before a widget is made
     controls = {
@@ -71,8 +70,8 @@ def explore_bandwidth(values):
 
     Raises what `density` raises.
     """
-    values = np.asarray(values, dtype=float).ravel()
     scott = density(values).bandwidth
+    values = torch.as_tensor(values).detach().cpu().flatten().double().numpy().copy()  # the slider keeps its own
     low, high = np.log10(scott / 20), np.log10(scott * 4)
     slider = ipywidgets.FloatLogSlider(
         value=scott, min=low, max=high, step=(high - low) / 60, description="h", readout_format=".3g"

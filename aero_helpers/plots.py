@@ -4,8 +4,12 @@ Functions take records and tables and return the Axes or Figure. One palette thr
 colour-blind eyes (Okabe and Ito): key 0 always has its colour, trained and untrained theirs.
 """
 
+from html import escape
+from numbers import Integral
+
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.colors import LogNorm
@@ -115,13 +119,15 @@ def head_view(record, layer, head, query, kind="weights", with_key_0=True):
     the softmax too, so that the other keys share its weight. Scores are raw. Made to be drawn fast: the
     explorer draws it at each move of a slider.
 
-    Raises IndexError for a layer, head or query that is not there, ValueError for a text under 3 tokens.
+    Raises TypeError for anything but a record, IndexError for a layer, head or query that is not there,
+    ValueError for a text under 3 tokens.
     """
+    require_record(record)
     scores = record.head_scores(layer, head)
     _require_one_of("kind", kind, ("weights", "scores"))
     if record.n_tokens < 3:
         raise ValueError(f"record: expected a text of 3 tokens or more, got {record.n_tokens}")
-    if query not in range(record.n_tokens):
+    if isinstance(query, bool) or not isinstance(query, Integral) or not 0 <= query < record.n_tokens:
         raise IndexError(f"query: expected 0 to {record.n_tokens - 1}, got {query!r}")
     shown = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
     logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)
@@ -202,18 +208,27 @@ def bandwidth_view(values, bandwidth):
     low, high = values.min(), values.max()
     margin = 0.15 * (high - low)
     ax.set(xlim=(low - margin, high + margin), ylim=(0, None), ylabel=say("mật độ", "density"))
-    rules = "   ".join(f"{rule} {density(values, rule).bandwidth:.3g}" for rule in ("scott", "silverman", "isj"))
+    rules = "   ".join(f"{rule} {_chosen_by(rule, values)}" for rule in ("scott", "silverman", "isj"))
     ax.set_xlabel(say("giá trị", "value") + f"\n(h: {rules})")
     ax.set_title(say("độ rộng nhân", "bandwidth") + f" h = {chosen.bandwidth:.3g}")
     return fig
 
 
+def _chosen_by(rule, values):
+    try:
+        return f"{density(values, rule).bandwidth:.3g}"
+    except ValueError:  # isj finds none for some data
+        return "–"
+
+
 def captioned(table, vi, en):
     """A table for reading, in the chosen language: caption, readable headings, two decimals. Returns a Styler."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table: expected a pandas DataFrame, got {type(table).__name__}")
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
     titles = plain | COLUMN_TITLES
     shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
-    styled = shown.style.hide(axis="index").format(precision=2).set_caption(say(vi, en))
+    styled = shown.style.hide(axis="index").format(precision=2, escape="html").set_caption(escape(say(vi, en)))
     wrapped = {
         "selector": "th",
         "props": "white-space: pre-wrap; text-align: center; vertical-align: top; max-width: 9em",
@@ -540,6 +555,12 @@ def _label(token):
     """A token on an axis: no blanks around it, no letter without a glyph, no more than LONGEST_LABEL letters."""
     shown = "".join("⏎" if c == "\n" else c if c.isprintable() else "□" for c in token.strip(" ")) or "␣"
     return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
+
+
+def require_record(record):
+    """Raise TypeError for anything but an AttentionRecord."""
+    if not isinstance(record, AttentionRecord):
+        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
 
 
 def _require_one_of(name, value, allowed):

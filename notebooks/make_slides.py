@@ -120,7 +120,8 @@ def copy_reveal():
 
 
 def main():
-    SLIDES.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(SLIDES, ignore_errors=True)  # no deck of a notebook that is gone
+    SLIDES.mkdir(parents=True)
     copy_reveal()
     rows = []
     for path in sorted(SOURCE.glob("*.ipynb")):

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+from scipy.stats import gaussian_kde
 
 import aero_helpers as aero
 from aero_helpers import checking
@@ -173,6 +176,80 @@ def test_a_right_answer_in_another_dress(name):
     assert dressed(lambda x: np.asarray(x).astype(str)) == "wrong"
     assert dressed(lambda x: torch.as_tensor(x).double().requires_grad_()) == "right"
     assert dressed(lambda x: np.asarray(x).tolist()) == "right"
+
+
+def below(edge):
+    return lambda t: (lambda row: (int(row.layer), int(row["head"])))(
+        t[t.share_below_zero > edge].nlargest(1, "entropy").iloc[0]
+    )
+
+
+def masked_by(fill):
+    return lambda s, d: (s / d**0.5).masked_fill(~aero.causal_mask(len(s)), fill).softmax(-1)
+
+
+def ups(y, strict):
+    return int(((y[1:-1] > y[:-2]) & (y[1:-1] > y[2:]) if strict else (y[1:-1] >= y[:-2]) & (y[1:-1] >= y[2:])).sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("activation_shape", (2, 5, 2303)),
+        ("rows_that_change", [1.0005, 2, 3]),
+        ("attention_weights", masked_by(-20.0)),
+        ("attention_weights", masked_by(-1e9)),
+        ("count_peaks", lambda y: ups(y, strict=False)),
+        ("count_peaks", lambda y: len(find_peaks(y, height=0.3)[0])),
+        ("count_peaks", lambda y: int((np.diff((y > y.max() / 2).astype(int)) == 1).sum())),
+        ("count_peaks", lambda y: sum(y[i] > y[i - 1] and y[i] > y[(i + 1) % len(y)] for i in range(len(y)))),
+        ("share_below_zero", lambda s: (s[..., aero.causal_mask(s.shape[-1])] <= 0).double().mean(-1)),
+        ("negative_yet_even", below(0.85)),
+        ("blurred_histogram", lambda c, w, h: gaussian_filter1d(c.astype(float), round(h / w)) / (c.sum() * w)),
+        ("heads_apart", lambda la, ha, lb, hb: int((abs(la + ha - lb - hb) > 1.8).sum())),
+    ],
+)
+def test_near_misses_are_not_taken(name, answer):
+    assert CHECKERS[name](answer).state == "wrong"
+
+
+def test_right_answers_are_taken_as_arrays_too():
+    right = check.previous_token_head.right
+    assert check.previous_token_head(lambda w: np.array(right(w)))
+    assert check.split_qkv(lambda x: torch.stack(aero.split_qkv(x)))
+    assert check.gaussian_kde(lambda v, x, h: gaussian_kde(v, bw_method=h / v.std(ddof=1))(x))
+
+
+def test_a_table_changed_in_place_is_named():
+    def renamed(table):
+        found = check.extreme_layers.right(table)
+        table.columns = list("abcde")
+        return found
+
+    assert "in place" in check.extreme_layers(renamed).message
+
+
+class Escape(BaseException):
+    pass
+
+
+def escape(*args):
+    raise Escape
+
+
+class NoClass:
+    __class__ = property(lambda self: 1 / 0)
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_nothing_that_an_answer_does_escapes(name):
+    class Broken(tuple):
+        def __iter__(self):
+            raise RuntimeError
+
+    for answer in (escape, NoClass(), Broken((1, 2))):
+        assert CHECKERS[name](answer).state == "wrong"
+        assert CHECKERS[name](lambda *args, answer=answer: answer).state == "wrong"
 
 
 def test_every_input_counts():
