@@ -163,7 +163,7 @@ class Exercise(Checker):
             kind = f"{type(got).__name__} {_dtype(got)}".strip()
             return _wrong(f"Cần {vi}, nhưng nhận được {kind}.", f"Expected {en}, got {kind}.")
         return _wrong(
-            f"Kích thước chưa đúng: cần {vi}, ở đây là {want}, nhưng nhận được {have}.",
+            f"Kích thước chưa đúng: cần {vi}, với đầu vào này là {want}, nhưng nhận được {have}.",
             f"The shape is off: expected {en}, here {want}, got {have}.",
         )
 
@@ -192,7 +192,7 @@ class Prediction(Checker):
             got = type(answer).__name__
             return _wrong(f"Cần {vi}, nhưng nhận được {got}.", f"Expected {en}, got {got}.")
         return _wrong(
-            f"Chưa đúng. (Cần {self.kind[0]}.) Hãy nghĩ lại từng bước, hoặc chạy ô kế tiếp và xem bạn lệch ở đâu.",
+            f"Chưa đúng. (Cần {self.kind[0]}.) Hãy nghĩ lại, hoặc chạy ô kế tiếp và xem dự đoán sai ở chỗ nào.",
             f"Not so. (Expected: {self.kind[1]}.) Think again, or run the next cell and see where you differ.",
         )
 
@@ -214,7 +214,10 @@ def _wrong(vi, en):
 
 
 def _not_attempted():
-    vi, en = "Chưa có kết quả: hãy thay dấu ..., và nhớ return", "No result yet: replace the ..., and remember return"
+    vi, en = (
+        "Chưa có kết quả: hãy thay dấu ... (trong hàm, đừng quên return)",
+        "No result yet: replace the ... (in a function, remember return)",
+    )
     return Verdict("not attempted", say(vi, en))
 
 

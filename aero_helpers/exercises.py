@@ -208,7 +208,7 @@ class check:
             ((0, 1),
              "Bạn đang che quá khứ: hàng là truy vấn, và truy vấn được nhìn các khóa đứng trước nó.",
              "You are hiding the past: rows are queries, and a query may look at the keys before it."),
-            ((1,), "Hàng 1 thì đúng. Còn ai khác nhìn thấy khóa 1?", "Row 1, yes. Who else sees key 1?"),
+            ((1,), "Hàng 1 thì đúng. Còn truy vấn nào khác nhìn thấy khóa 1?", "Row 1, yes. Who else sees key 1?"),
             ((2, 3), "Một token cũng được nhìn chính nó.", "A token may look at itself, too."),
         ],
     )  # fmt: skip
@@ -229,7 +229,7 @@ class check:
              "Bạn dùng một số âm rất lớn. Hãy dùng −∞: chỉ e^(−∞) mới đúng bằng 0.",
              "You used a very large negative number. Use −∞: only e^(−∞) is exactly 0."),
             (lambda n: _additive_mask(n) + 1,
-             "Có 1 ở nơi cần 0. Softmax không nhận ra, nhưng điểm số thì khác.",
+             "Có 1 ở nơi cần 0. Softmax không nhận ra, nhưng các điểm số đã bị đổi.",
              "There is 1 where 0 belongs. The softmax would not notice, but the scores are changed."),
             (lambda n: torch.zeros(n, n).masked_fill(~attention.causal_mask(n).tril(-1), -torch.inf),
              "Đường chéo cũng bị che: token được phép nhìn chính nó.",
@@ -314,7 +314,7 @@ class check:
             (_random(4, 4) * 8, 4, -3.0),
         ],
         right=_future_leak,
-        result=("một số", "one number"),
+        result=("một con số", "one number"),
         mistakes=[
             (lambda s, d, fill: _future_leak(s, 1, fill),
              "Bạn quên chia cho √head_size.", "You forgot to divide by √head_size."),
@@ -330,7 +330,7 @@ class check:
              "Bạn thay điểm của tương lai bằng fill; ở đây fill được cộng vào điểm.",
              "You put fill in the place of the future's scores; here it is added to them."),
             (lambda s, d, fill: (s / d**0.5 + fill * ~attention.causal_mask(len(s))).softmax(-1).max(),
-             "Đây là trọng số lớn nhất nói chung; chỉ xét các ô tương lai.",
+             "Đây là trọng số lớn nhất của cả bảng; hãy chỉ xét các ô tương lai.",
              "This is the largest weight of all; look at the future's entries alone."),
             (lambda s, d, fill: (
                  (s / d**0.5 + fill * ~attention.causal_mask(len(s)))
@@ -343,7 +343,7 @@ class check:
                  .softmax(-1)[~attention.causal_mask(len(s))]
                  .max()
              ),
-             "Bạn cộng fill vào quá khứ, hay trừ nó khỏi tương lai (với softmax là một): hãy xem lại dấu và mặt nạ.",
+             "Bạn cộng fill vào quá khứ, hoặc trừ nó khỏi tương lai (softmax không phân biệt): xem lại dấu và mặt nạ.",
              "You add fill to the past, or subtract it from the future (one to the softmax): check sign and mask."),
         ],
     )  # fmt: skip
@@ -511,10 +511,10 @@ class check:
              "Bạn chia cho d của đầu; cần chia cho căn bậc hai của nó.",
              "You divide by the head's d; its square root is needed."),
             (lambda q, k, n: _head_weights(q, k, n, n**-0.5),
-             "Bạn chia cho √(số đầu). Cần độ dài của một truy vấn trong đầu.",
+             "Bạn chia cho √(số đầu). Cần √d, với d là số chiều của một truy vấn trong một đầu.",
              "You divide by √(number of heads). The length of one query within a head is needed."),
             (lambda q, k, n: _head_weights(q, k, n, len(q) ** -0.5),
-             "Bạn chia cho √T. Cần độ dài của một truy vấn trong đầu.",
+             "Bạn chia cho √T. Cần √d, với d là số chiều của một truy vấn trong một đầu.",
              "You divide by √T. The length of one query within a head is needed."),
             (lambda q, k, n: _head_weights(*(_heads_by_reshape(x, n) for x in (q, k)), n),
              "Bạn tách đầu bằng view hay reshape mà không đổi chỗ hai chiều: các token bị trộn lẫn.",
@@ -536,7 +536,8 @@ class check:
              "Bạn quên bias: tắt một đầu không tắt bias.",
              "You forgot the bias: switching a head off leaves the bias on."),
             (lambda c, b, h: c[h] + b,
-             "Đây là đầu ấy MỘT MÌNH; cần mọi đầu khác.", "This is the head ALONE; all the others are wanted."),
+             "Đây là đóng góp của RIÊNG đầu ấy (kèm bias); cần tổng của mọi đầu khác.",
+             "This is the head ALONE; all the others are wanted."),
             (lambda c, b, h: c[h],
              "Đây là đóng góp của đầu ấy; cần phần còn lại.",
              "This is that head's contribution; the rest is wanted."),
@@ -592,7 +593,7 @@ class check:
             "Đúng: softmax chỉ thấy các hiệu, và ở C các hiệu lớn nhất.",
             "Right: the softmax sees differences alone, and C has the largest.",
         ),
-        kind=('một chữ: "A", "B", "C" hay "D"', 'a letter: "A", "B", "C" or "D"'),
+        kind=('một chữ cái: "A", "B", "C" hay "D"', 'a letter: "A", "B", "C" or "D"'),
         mistakes=[
             ("a",
              "A âm nhất, nhưng các điểm của nó chỉ cách nhau 1. Softmax có thấy mức chung của hàng không?",
@@ -645,9 +646,10 @@ class check:
              "Bạn đặt −∞ ở tương lai, và −∞ cũng dưới 0: hãy chỉ chọn các ô của quá khứ.",
              "You put −∞ in the future, and −∞ is below 0 as well: select the entries of the past."),
             (lambda s: _share_below_zero(s).mean(),
-             "Đây là một số cho mọi đầu; cần một số cho mỗi đầu.",
+             "Đây là một con số chung cho mọi đầu; cần mỗi đầu một con số.",
              "This is one number for all heads; one a head is wanted."),
-            (lambda s: 1 - _share_below_zero(s), "Đây là tỉ lệ không âm.", "This is the share that is not below zero."),
+            (lambda s: 1 - _share_below_zero(s), "Đây là tỉ lệ các điểm KHÔNG âm.",
+             "This is the share that is not below zero."),
             (lambda s: (s[..., attention.causal_mask(s.shape[-1])] < 0).double().sum(-1),
              "Đây là số lượng; hãy chia cho số ô của quá khứ.",
              "This is a count; divide by the number of entries in the past."),
@@ -720,7 +722,7 @@ class check:
             (lambda q, b_k: _key_bias_part(q, b_k) / q.shape[-1] ** 0.5,
              "Bạn đã chia cho √d; điểm thô thì không chia.", "You divided by √d; raw scores are not divided."),
             (lambda q, b_k: _key_bias_part(q, b_k) * attention.causal_mask(q.shape[1]),
-             "Bạn đã áp mặt nạ; điểm thô thì không che gì cả: tương lai cũng có điểm.",
+             "Bạn đã áp mặt nạ; điểm thô thì không bị che: tương lai cũng có điểm.",
              "You applied the mask; raw scores are not masked: the future has scores too."),
         ],
     )  # fmt: skip
@@ -759,13 +761,13 @@ class check:
         lesson="04b",
         inputs=[(_weights(6, 6), 5, 2), (_weights(8, 8), 6, 6), (_weights(4, 4), 2, 1)],
         right=lambda w, query, key: w[query, key] / (1 - w[query, 0]),
-        result=("một số", "one number"),
+        result=("một con số", "one number"),
         mistakes=[
             (lambda w, query, key: w[query, key],
              "Đây vẫn là trọng số nguyên vẹn: phần rơi vào khóa 0 của hàng là w[query, 0], không phải w[0, …].",
              "This is still the plain weight: what falls on key 0 in the row is w[query, 0], not w[0, …]."),
             (lambda w, query, key: w[query, key] - w[query, 0],
-             "Bạn trừ; cần một tỉ lệ của phần không rơi vào khóa 0.",
+             "Bạn trừ; cần chia, để được tỉ lệ so với phần không rơi vào khóa 0.",
              "You subtract; a share of what does not fall on key 0 is wanted."),
             (lambda w, query, key: w[query, key] / w[query, 0],
              "Bạn chia cho trọng số của khóa 0; cần chia cho phần CÒN LẠI, 1 − w[query, 0].",
@@ -784,7 +786,7 @@ class check:
             "Đúng: đồi rộng gấp đôi, diện tích vẫn bằng 1, nên chỉ cao một nửa.",
             "Right: the hill is twice as wide, its area is still 1, so it is half as high.",
         ),
-        kind=("một số", "a number"),
+        kind=("một con số", "a number"),
         mistakes=[
             (1, "Diện tích giữ nguyên, không phải chiều cao.", "It is the area that stays, not the height."),
             (2, "Rộng hơn thì thấp hơn: diện tích phải bằng 1.", "Wider means lower: the area must be 1."),
@@ -792,8 +794,8 @@ class check:
              "Chỉ chiều ngang giãn ra; hãy nhìn h trong mẫu số của công thức.",
              "Only the width is stretched; look at the h in the formula's denominator."),
             (0.7071,
-             "√2 không có ở đây: hệ số của đồi là 1 / (h √(2π)).",
-             "There is no √2 here: the hill's factor is 1 / (h √(2π))."),
+             "Không phải chia cho √2: trong hệ số 1 / (h √(2π)), h nằm ngoài dấu căn.",
+             "Not by √2: in the factor 1 / (h √(2π)) h stands outside the root."),
         ],
     )  # fmt: skip
 
@@ -864,7 +866,7 @@ class check:
             (np.maximum(_bumps((2, 1, 1)) - 0.1, 0),),  # level on both sides
         ],
         right=_count_peaks,
-        result=("một số", "one number"),
+        result=("một con số", "one number"),
         mistakes=[
             (lambda y: _count_peaks(-y), "Bạn đếm các thung lũng.", "You counted the valleys."),
             (lambda y: _count_peaks(y) + _count_peaks(-y),
@@ -884,7 +886,7 @@ class check:
         lesson="06",
         right=(0.5, 1, 1),
         why=(
-            "Đúng: tệp thấy một nửa, còn γ bù lại, nên sau khi gộp không gì đổi, và mô hình cũng vậy.",
+            "Đúng: chuẩn trong tệp chỉ còn một nửa, nhưng γ bù lại: đã gộp thì không có gì đổi, mô hình cũng vậy.",
             "Right: the file shows a half, γ makes up for it, so once folded nothing has changed, nor has the model.",
         ),
         kind=("ba hệ số (‖W_Q‖ trong tệp, ‖W_Q‖ đã gộp, q)", "three factors (‖W_Q‖ as stored, ‖W_Q‖ folded, q)"),
@@ -896,7 +898,8 @@ class check:
              "q thì đúng. Gộp là nhân các hàng của W với γ: cả hai đều đổi.",
              "q is right. Folding multiplies W's rows by γ: both have changed."),
             ((0.5, 1, 2), "q dùng cả γ và W: gấp đôi nhân với một nửa.", "q uses both γ and W: twice times a half."),
-            ((0.5, 2, 1), "Gộp nhân W (một nửa) với γ (gấp đôi).", "Folding multiplies W (a half) by γ (twice)."),
+            ((0.5, 2, 1), "Gộp là nhân W (còn một nửa) với γ (đã gấp đôi).",
+             "Folding multiplies W (a half) by γ (twice)."),
             ((1, 1, 1), "Tệp lưu W_Q riêng, chưa có γ trong đó.", "The file stores W_Q by itself, without γ in it."),
         ],
     )  # fmt: skip
@@ -975,10 +978,10 @@ class check:
                  w * scale if w.shape[1] == len(scale) else scale[:, None] * w,
                  b + shift @ w,
              ),
-             "γ nhân các HÀNG của W (mỗi hàng là một chiều vào); bạn nhân các cột.",
+             "Phải nhân γ vào các HÀNG của W (mỗi hàng ứng với một chiều đầu vào); bạn lại nhân vào các cột.",
              "γ multiplies the ROWS of W (a row is a dimension that goes in); you multiply the columns."),
             (lambda w, b, scale, shift: (scale[:, None] * w, b + (shift / scale) @ w),
-             "β không chia cho γ: x = x̂ ⊙ γ + β, và β đứng riêng.",
+             "Đừng chia β cho γ: trong x = x̂ ⊙ γ + β, β đứng riêng.",
              "β is not divided by γ: x = x̂ ⊙ γ + β, and β stands by itself."),
         ],
     )  # fmt: skip
@@ -987,7 +990,7 @@ class check:
         lesson="06",
         inputs=[_intervals(0), _intervals(1), _intervals(2)],
         right=_n_apart,
-        result=("một số", "one number"),
+        result=("một con số", "one number"),
         mistakes=[
             (lambda low_a, high_a, low_b, high_b: int((low_a > high_b).sum()),
              "Mới xét một phía: a cũng có thể nằm hẳn DƯỚI b.", "One side only: a may lie wholly BELOW b, too."),
@@ -1074,13 +1077,13 @@ class check:
                  int(t.loc[t.share_below_zero.idxmin()].layer),
                  int(t.loc[t.share_below_zero.idxmax()].layer),
              ),
-             "Đây là tầng của một ĐẦU cực trị; hãy lấy trung bình của mỗi tầng trước.",
+             "Đây là tầng của các ĐẦU có tỉ lệ cực trị; trước hết hãy lấy trung bình trong mỗi tầng.",
              "These are the layers of extreme HEADS; take each layer's mean first."),
             (lambda t: (
                  t.groupby("layer").share_below_zero.mean().min(),
                  t.groupby("layer").share_below_zero.mean().max(),
              ),
-             "Đây là các tỉ lệ; cần số thứ tự của tầng.",
+             "Đây là các tỉ lệ; cần số thứ tự của hai tầng.",
              "These are the shares; the numbers of the layers are wanted."),
         ],
     )  # fmt: skip

@@ -228,7 +228,11 @@ def captioned(table, vi, en):
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
     titles = plain | COLUMN_TITLES
     shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
-    styled = shown.style.hide(axis="index").format(precision=2, escape="html").set_caption(escape(say(vi, en)))
+    styled = (
+        shown.style.hide(axis="index")
+        .format(precision=2, decimal=say(",", ".", between="")[-1], escape="html")
+        .set_caption(escape(say(vi, en)))
+    )
     wrapped = {
         "selector": "th",
         "props": "white-space: pre-wrap; text-align: center; vertical-align: top; max-width: 9em",
