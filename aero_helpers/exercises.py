@@ -26,13 +26,9 @@ def _far_below(*shape):
     return 1e5 + 1e-5 * _random(*shape).double()
 
 
-def _masked(scores):
+def _masked(scores, fill=-torch.inf):
     past = attention.causal_mask(scores.shape[-1])
-    return scores.masked_fill(~past, -torch.inf)
-
-
-def _finitely_masked(scores):
-    return scores.masked_fill(~attention.causal_mask(scores.shape[-1]), -1e9)
+    return scores.masked_fill(~past, fill)
 
 
 def _additive_mask(n_tokens):
@@ -256,7 +252,7 @@ class check:
              "The softmax runs over the wrong axis: each row (each query) must sum to 1: softmax over keys, dim=-1."),
             (lambda s, d: (s / d**0.5).softmax(-1),
              "Thiếu mặt nạ: các token nhìn thấy tương lai.", "The mask is missing: tokens see the future."),
-            (lambda s, d: _finitely_masked(s / d**0.5).softmax(-1),
+            (lambda s, d: _masked(s / d**0.5, -1e9).softmax(-1),
              "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
              "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
             (lambda s, d: _masked(s / len(s) ** 0.5).softmax(-1),
@@ -303,7 +299,7 @@ class check:
              "Softmax chạy sai trục: hãy lấy theo khóa, dim=-1.",
              "The softmax runs over the wrong axis: over keys, dim=-1."),
             (lambda q, k, v: _masked(q @ k.T).softmax(-1) @ v, "Bạn đã bỏ mất √d.", "You have lost the √d."),
-            (lambda q, k, v: _finitely_masked(q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,
+            (lambda q, k, v: _masked(q @ k.T / q.shape[-1] ** 0.5, -1e9).softmax(-1) @ v,
              "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
              "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
         ],
@@ -650,7 +646,7 @@ class check:
             (lambda s: (s < 0).double().mean((-2, -1)),
              "Bạn đếm cả tương lai, mà mô hình không bao giờ dùng.",
              "You count the future too, which the model never uses."),
-            (lambda s: (s.masked_fill(~attention.causal_mask(s.shape[-1]), -torch.inf) < 0).double().mean((-2, -1)),
+            (lambda s: (_masked(s) < 0).double().mean((-2, -1)),
              "Bạn đặt −∞ ở tương lai, và −∞ cũng dưới 0: hãy chỉ chọn các ô của quá khứ.",
              "You put −∞ in the future, and −∞ is below 0 as well: select the entries of the past."),
             (lambda s: _share_below_zero(s).mean(),

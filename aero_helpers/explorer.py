@@ -12,6 +12,7 @@ from aero_helpers import plots
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.mini import training_history
+from aero_helpers.recording import require_record
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -49,13 +50,11 @@ def explore(record):
     Controls: layer, head, query, raw scores or weights, key 0 counted or left out (of the softmax as well).
     Raises TypeError for anything but a record, ValueError for a text under 3 tokens.
     """
-    plots.require_record(record)
-    start = record.n_layers // 2, 0, record.n_tokens - 1
-    plt.close(plots.head_view(record, *start))  # refuses what cannot be drawn before a widget is made
+    require_record(record)
     controls = {
-        "layer": _slider(say("tầng", "layer"), start[0], record.n_layers - 1),
-        "head": _slider(say("đầu", "head"), start[1], record.n_heads - 1),
-        "query": _slider(say("truy vấn", "query"), start[2], record.n_tokens - 1),
+        "layer": _slider(say("tầng", "layer"), record.n_layers // 2, record.n_layers - 1),
+        "head": _slider(say("đầu", "head"), 0, record.n_heads - 1),
+        "query": _slider(say("truy vấn", "query"), record.n_tokens - 1, record.n_tokens - 1),
         "kind": ipywidgets.ToggleButtons(
             options=[(say("trọng số", "weights"), "weights"), (say("điểm thô", "raw scores"), "scores")],
             style={"button_width": "initial"},

@@ -215,7 +215,8 @@ def load(name="auto"):
 
 
 def _best_within_reach():
-    if _gpt2_cached():
+    cached = _gpt2_cached()
+    if cached:
         which, why_vi, why_en = "gpt2", "đã có sẵn trên máy", "already on this machine"
     elif _hub_answers():
         which = "gpt2"
@@ -225,7 +226,7 @@ def _best_within_reach():
         which, why_vi, why_en = "mini", "không kết nối được Hugging Face", "the Hugging Face hub is out of reach"
     title = {"gpt2": "GPT-2 Small", "mini": "mini"}[which]
     print(f"Mô hình / Model: {title} ({why_vi} / {why_en})")
-    if which == "gpt2" and not _gpt2_cached():
+    if which == "gpt2" and not cached:
         print(AFTER_A_BROKEN_DOWNLOAD)
     return which
 

@@ -19,7 +19,7 @@ from scipy.stats import t as student_t
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
-from aero_helpers.recording import AttentionRecord
+from aero_helpers.recording import AttentionRecord, require_record
 from aero_helpers.shift import select_entries
 from aero_helpers.uncertainty import rank_correlation
 
@@ -53,6 +53,7 @@ COLUMN_TITLES = {
     "ov_top_share": ("W_V W_O: Σσ² ở 1/8 σ lớn nhất", "W_V W_O: Σσ² in the top 1/8 σ"),
 }
 
+MAP_TITLES = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
 SIGNED = ("median", "mean", "sink_gap")
 SHARES = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights", "qk_top_share", "ov_top_share")
 LINK_TITLES = {
@@ -152,18 +153,14 @@ def head_view(record, layer, head, query, kind="weights", with_key_0=True):
 
 
 def _draw_head(fig, matrix, shown, query, kind):
-    limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
-    if kind == "scores":
-        reach = np.abs(matrix[shown]).max() or 1.0
-        limits = {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
     ax = fig.add_axes((0.06, 0.13, 0.285, 0.68))
-    image = ax.imshow(np.where(shown, matrix, np.nan), interpolation="nearest", aspect="auto", **limits)
+    colours = _map_colours(kind, np.abs(matrix[shown]).max() or 1.0)
+    image = ax.imshow(np.where(shown, matrix, np.nan), interpolation="nearest", aspect="auto", **colours)
     ax.plot(query + 1 + 0.03 * len(matrix), query, "<", color="black", markersize=9, clip_on=False)
     ax.set(xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"), xlim=(-0.5, len(matrix) - 0.5))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(6, integer=True))
-    labels = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
-    ax.set_title(say(*labels[kind]), fontsize=12)
+    ax.set_title(say(*MAP_TITLES[kind]), fontsize=12)
     fig.colorbar(image, cax=fig.add_axes((0.365, 0.13, 0.012, 0.68))).outline.set_visible(False)
 
 
@@ -532,19 +529,22 @@ def _reach(matrices):
     return np.abs(matrices[..., causal_mask(matrices.shape[-1]).numpy()]).max() or 1.0
 
 
-def _draw_map(ax, matrix, kind, reach):
-    limits = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
+def _map_colours(kind, reach):
+    """The colours of a head's map: weights from 0 to 1, scores centred on 0 and as far as `reach` on both sides."""
     if kind == "scores":
-        limits = {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
-    future = ~causal_mask(len(matrix)).numpy()
-    sns.heatmap(matrix, mask=future, ax=ax, square=True, cbar=False, xticklabels=False, yticklabels=False, **limits)
+        return {"vmin": -reach, "vmax": reach, "cmap": DIVERGING.reversed()}
+    return {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL}
+
+
+def _draw_map(ax, matrix, kind, reach):
+    future, look = ~causal_mask(len(matrix)).numpy(), _map_colours(kind, reach)
+    sns.heatmap(matrix, mask=future, ax=ax, square=True, cbar=False, xticklabels=False, yticklabels=False, **look)
     for side in ("left", "bottom"):
         ax.spines[side].set(visible=True, color="0.7")
 
 
 def _add_colorbar(fig, drawn, beside, kind):
-    labels = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
-    bar = fig.colorbar(drawn.collections[0], ax=beside, shrink=0.8, label=say(*labels[kind], between="\n"))
+    bar = fig.colorbar(drawn.collections[0], ax=beside, shrink=0.8, label=say(*MAP_TITLES[kind], between="\n"))
     bar.outline.set_visible(False)
 
 
@@ -559,12 +559,6 @@ def _label(token):
     """A token on an axis: no blanks around it, no letter without a glyph, no more than LONGEST_LABEL letters."""
     shown = "".join("⏎" if c == "\n" else c if c.isprintable() else "□" for c in token.strip(" ")) or "␣"
     return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
-
-
-def require_record(record):
-    """Raise TypeError for anything but an AttentionRecord."""
-    if not isinstance(record, AttentionRecord):
-        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
 
 
 def _require_one_of(name, value, allowed):

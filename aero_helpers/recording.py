@@ -124,6 +124,12 @@ class AttentionRecord:
             raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
 
 
+def require_record(record):
+    """Raise TypeError for anything but an AttentionRecord."""
+    if not isinstance(record, AttentionRecord):
+        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
+
+
 def require_head(of, layer, head):
     """Raise IndexError unless `of`, a record or a profile, has that layer and head; negative numbers count as none."""
     for name, index, count in zip(("layer", "head"), (layer, head), of.shape):

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from aero_helpers.attention import causal_mask, row_means
-from aero_helpers.recording import AttentionRecord
+from aero_helpers.recording import require_record
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -55,8 +55,7 @@ def shift_table(record, entries="causal"):
 
     A number for which a text is too short is NaN. Raises TypeError for anything but one record.
     """
-    if not isinstance(record, AttentionRecord):
-        raise TypeError(f"record: expected an AttentionRecord, got {type(record).__name__}")
+    require_record(record)
     chosen = record.raw_scores[..., select_entries(record.n_tokens, entries)].double().numpy()
     layers, heads = np.indices((record.n_layers, record.n_heads)).reshape(2, -1)
     if chosen.shape[-1] == 0:
