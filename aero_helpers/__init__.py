@@ -5,7 +5,7 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: attention → recording, matrices → models, shift, kde, links, uncertainty → corpus,
+Rooms with one-way doors: attention → recording, matrices → models, shift, parts, kde, links, uncertainty → corpus,
 interventions, plots → explorer, checking → exercises.
 """
 
@@ -25,10 +25,11 @@ from aero_helpers.explorer import explore, explore_bandwidth, training_film
 from aero_helpers.interventions import intervention_table
 from aero_helpers.kde import Density, density, density_of_histogram, gaussian_sum
 from aero_helpers.language import set_language
-from aero_helpers.links import link_shares, link_table, read_scenes
+from aero_helpers.links import link_shares, link_table, read_scenes, rival_shares, rival_table, shuffled_texts
 from aero_helpers.matrices import HeadMatrices, matrix_table, read_head_matrices, singular_values
 from aero_helpers.mini import training_history
 from aero_helpers.models import LanguageModel, load
+from aero_helpers.parts import part_table, pooled_parts, position_profile
 from aero_helpers.plots import captioned
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import (
@@ -65,17 +66,23 @@ __all__ = [
     "mean_over_texts",
     "merge_heads",
     "own_and_other_keys",
+    "part_table",
     "plots",
+    "pooled_parts",
+    "position_profile",
     "profile",
     "rank_correlation",
     "raw_scores",
     "read_head_matrices",
     "read_scenes",
+    "rival_shares",
+    "rival_table",
     "score_terms",
     "select_entries",
     "set_language",
     "shift_table",
     "shift_tables",
+    "shuffled_texts",
     "singular_values",
     "split_heads",
     "split_qkv",

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.numpy import save_file
+from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
 from aero_helpers.kde import density_of_histogram
@@ -102,14 +103,14 @@ class Profile:
         Exact, but for the median, which is right to within half a bin of the histogram. A statistic
         is the ratio of two sums over all texts; `…_low` and `…_high` are its interval over texts,
         by the variance of a ratio of cluster totals (Cochran 1977, "Sampling Techniques",
-        section 6.3): good for some thirty texts or more, NaN for one.
+        section 6.3) and Student's t with one degree of freedom less than there are texts; NaN for one text.
         """
         m = self.counts[0]
         n, nn = self.n[:, None, None], self.nn[:, None, None]
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = self.y / n
             squares = np.maximum(self.yy - 2 * ratio * self.yn + ratio**2 * nn, 0)  # Σ (y − ratio · n)² over texts
-            margin = 1.96 * np.sqrt(squares * m / (m - 1)) / n if m > 1 else np.full_like(ratio, np.nan)
+            margin = student_t.ppf(0.975, m - 1) * np.sqrt(squares * m / (m - 1)) / n  # m = 1: NaN
         layers, heads = np.indices(self.exponent.shape).reshape(2, -1)
         columns = {"layer": layers, "head": heads, "n_scores": int(self.n[0]), "median": self._medians().ravel()}
         for i, name in enumerate(PER):

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import gaussian_kde as scipy_kde
-from scipy.stats import norm
+from scipy.stats import norm, ttest_ind, ttest_rel
 
-from aero_helpers import attention, interventions, kde, matrices
+from aero_helpers import attention, kde, matrices, parts
 from aero_helpers.checking import Checker, Exercise, Prediction, Progress
 
 _generator = torch.Generator().manual_seed(0)  # drawn on from exercise to exercise: no two arguments are alike
@@ -114,6 +114,69 @@ def _share_below_zero(scores):
     return (scores[..., past] < 0).double().mean(-1)
 
 
+def _own_and_others(q, k, signs):
+    """Shares below 0 of all pairs: a head's own queries and keys, and its queries with the other heads' keys."""
+    q, k = q * signs[:, None], k * signs[:, None]
+    below = (torch.einsum("hqd,gkd->hgqk", q, k) < 0).double().mean((-2, -1))
+    own = torch.eye(len(q), dtype=torch.bool)
+    return below[own].mean(), below[~own].mean()
+
+
+def _all_pairs(q, k, signs):
+    q, k = q * signs[:, None], k * signs[:, None]
+    return (torch.einsum("hqd,gkd->hgqk", q, k) < 0).double().mean()
+
+
+def _signs(*shape):
+    return _random(*shape).sign()
+
+
+def _turned_apart(q, k, signs):
+    """The mistake of signs on the queries alone."""
+    return _own_and_others(q, k * signs[:, None], signs)
+
+
+def _profile(scores):
+    return parts.without_level(scores).mean(0)
+
+
+def _parts(scores, profile):
+    """(level, position, content): shares of the mean square of causal rows 1, 2, … of [T, T]."""
+    past = attention.causal_mask(len(scores))[1:]
+    seen = parts.without_level(scores)
+    squares = [((x[1:] * past) ** 2).sum() for x in (scores, seen, seen - profile)]
+    total, visible, content = squares
+    return (total - visible) / total, (visible - content) / total, content / total
+
+
+def _parts_with_row_0(scores, profile):
+    past = attention.causal_mask(len(scores))
+    seen = parts.without_level(scores)
+    total, visible, content = (((x * past) ** 2).sum() for x in (scores, seen, seen - profile))
+    return (total - visible) / total, (visible - content) / total, content / total
+
+
+def _position_as_it_stands(scores, profile):
+    """Position as the profile's own square: the three do not add up, as profile and content are not at right angles."""
+    level, _, content = _parts(scores, profile)
+    past = attention.causal_mask(len(scores))[1:]
+    return level, ((profile[1:] * past) ** 2).sum() / ((scores[1:] * past) ** 2).sum(), content
+
+
+def _parts_of_the_visible(scores, profile):
+    level, position, content = _parts(scores, profile)
+    return level, position / (1 - level), content / (1 - level)
+
+
+def _ramp(n_tokens):
+    """A position profile: scores that rise with the key's position."""
+    return parts.without_level(torch.arange(n_tokens).expand(n_tokens, -1) * 1.5)
+
+
+def _scores_with_ramp(n_texts, n_tokens):
+    return _random(n_texts, n_tokens, n_tokens) * 2 + _ramp(n_tokens) - 7 - 3 * _random(n_texts, n_tokens, 1)
+
+
 def _heads_table(seed, n_layers=4, n_heads=3):
     """A table like `shift_table`'s, in any order: a third of the heads very negative, the most even ones not quite."""
     rng = np.random.default_rng(seed)
@@ -164,14 +227,24 @@ def _folded_twice(weight, bias, scale, shift):
     return scale[:, None] * weight, bias + shift @ (scale[:, None] * weight)
 
 
-def _n_apart(low_a, high_a, low_b, high_b):
-    return int(((low_a > high_b) | (high_a < low_b)).sum())
+def _holm(a, b):
+    """How many heads differ in a paired t test under Holm's correction (Holm 1979); a and b are [text, head]."""
+    p = np.sort(ttest_rel(a, b).pvalue)
+    passes = p <= 0.05 / np.arange(len(p), 0, -1)
+    return int(passes.cumprod().sum())
 
 
-def _intervals(seed):
-    middles, half_widths = np.random.default_rng(seed).uniform((0, 0.1), (3, 0.9), (48, 2)).T
-    low, high = middles - half_widths, middles + half_widths
-    return low[:24], high[:24], low[24:], high[24:]
+def _holm_unpaired(a, b):
+    p = np.sort(ttest_ind(a, b).pvalue)
+    passes = p <= 0.05 / np.arange(len(p), 0, -1)
+    return int(passes.cumprod().sum())
+
+
+def _two_corpora(seed, n_heads=12, n_texts=10):
+    """A statistic of two corpora of the same texts, [text, head] each: texts differ, heads move by 0 to far."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(n_texts, 1)) + rng.normal(scale=0.3, size=(n_texts, n_heads))
+    return a, a + np.linspace(0, 0.5, n_heads) * rng.choice([-1, 1], n_heads) + rng.normal(scale=0.3, size=a.shape)
 
 
 def _thirds_into_heads(fused, n_heads):
@@ -515,7 +588,7 @@ class check:
              "Bạn chia cho d của đầu; cần chia cho căn bậc hai của nó.",
              "You divide by the head's d; its square root is needed."),
             (lambda q, k, n: _head_weights(q, k, n, n**-0.5),
-             "Bạn chia cho √(số đầu). Cần √d, với d là số chiều của một truy vấn trong một đầu.",
+             "Bạn chia cho √(số lượng đầu). Cần √d, với d là số chiều của một truy vấn trong một đầu.",
              "You divide by √(number of heads). The length of one query within a head is needed."),
             (lambda q, k, n: _head_weights(q, k, n, len(q) ** -0.5),
              "Bạn chia cho √T. Cần √d, với d là số chiều của một truy vấn trong một đầu.",
@@ -574,7 +647,7 @@ class check:
              "Hai số đúng, thứ tự chưa đúng: (tầng, đầu).",
              "The two numbers are right, their order is not: (layer, head)."),
             (lambda w: int(w.diagonal(-1, -2, -1).mean(-1).argmax()),
-             "argmax đếm qua mọi tầng và mọi đầu liền một mạch: divmod(…, số đầu) cho (tầng, đầu).",
+             "argmax đếm qua mọi tầng và mọi đầu liền một mạch: divmod(…, số lượng đầu) cho (tầng, đầu).",
              "argmax counts through all layers and heads in one go: divmod(…, number of heads) gives (layer, head)."),
             (lambda w: _largest(w.diagonal(0, -2, -1).mean(-1)),
              "Bạn lấy đường chéo chính: token nhìn chính nó.",
@@ -611,31 +684,6 @@ class check:
         ],
     )  # fmt: skip
 
-    center_rows = Exercise(
-        lesson="04",
-        inputs=[(_random(4, 4) * 5 - 9,), (_random(3, 7, 7) * 5 + 4,)],
-        right=lambda s: interventions.center_rows(s).masked_fill(~attention.causal_mask(s.shape[-1]), 0),
-        result="[..., query, key]",
-        mistakes=[
-            (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
-             "Trung bình có tính cả tương lai. Ở hàng i (đếm từ 0), mô hình chỉ dùng i + 1 khóa.",
-             "Your mean includes the future. In row i (counted from 0) the model uses only i + 1 keys."),
-            (lambda s: (
-                 (s - (s * attention.causal_mask(s.shape[-1])).mean(-1, keepdim=True))
-                 * attention.causal_mask(s.shape[-1])
-             ),
-             "Bạn chia cho T. Hàng i chỉ có i + 1 khóa.", "You divided by T. Row i has only i + 1 keys."),
-            (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
-             "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
-             "You averaged over queries (columns). The mean of each row is needed, dim=-1."),
-            (lambda s: (s - s[..., attention.causal_mask(s.shape[-1])].mean()) * attention.causal_mask(s.shape[-1]),
-             "Bạn dùng một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
-             "You use one mean for all rows. Each row needs its own."),
-            (interventions.center_rows,
-             "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.", "The past is right. Put 0 in the future."),
-        ],
-    )  # fmt: skip
-
     share_below_zero = Exercise(
         lesson="04",
         inputs=[(_random(3, 6, 6) * 5 - 3,), (_random(2, 9, 9).round(),)],  # with scores of exactly 0
@@ -660,6 +708,30 @@ class check:
             (lambda s: (s[..., attention.causal_mask(s.shape[-1]).tril(-1)] < 0).double().mean(-1),
              "Bạn bỏ mất đường chéo: token cũng nhìn chính nó.",
              "You left the diagonal out: a token looks at itself, too."),
+        ],
+    )  # fmt: skip
+
+    other_heads = Exercise(
+        lesson="04",
+        inputs=[
+            (_random(3, 6, 4) - 0.5, _random(3, 6, 4) + 0.5, _signs(3, 4)),
+            (_random(4, 5, 8), _random(4, 5, 8), _signs(4, 8)),
+        ],
+        right=_own_and_others,
+        result=("(phần của chính đầu ấy, phần với các đầu khác), hai số", "(own share, others' share), two numbers"),
+        mistakes=[
+            (_turned_apart,
+             "Bạn đổi dấu ở truy vấn mà không đổi ở khóa: như thế mô hình cũng đổi. Hãy nhân cả q lẫn k với signs.",
+             "You flipped the queries and not the keys, and that changes the model. Multiply both q and k by signs."),
+            (lambda q, k, signs: _own_and_others(q, k, torch.ones_like(signs)),
+             "Bạn chưa đổi dấu gì cả: hãy nhân q và k với signs[:, None].",
+             "You have flipped nothing yet: multiply q and k by signs[:, None]."),
+            (lambda q, k, signs: _own_and_others(q, k, signs)[::-1],
+             "Hai số đúng, thứ tự chưa đúng: (chính đầu ấy, các đầu khác).",
+             "The two numbers are right, their order is not: (own, others)."),
+            (lambda q, k, signs: (_own_and_others(q, k, signs)[0], _all_pairs(q, k, signs)),
+             "Số thứ hai vẫn tính cả khóa của chính đầu ấy: hãy bỏ đường chéo của bảng [đầu, đầu].",
+             "The second number still counts the head's own keys: leave out the diagonal of [head, head]."),
         ],
     )  # fmt: skip
 
@@ -690,8 +762,92 @@ class check:
         ],
     )  # fmt: skip
 
-    constant_vector = Prediction(
+    lost_part = Prediction(
         lesson="04b",
+        right="level",
+        why=(
+            "Đúng: √d · ln w chỉ khác điểm thô một hằng số cho mỗi hàng, và hằng số ấy chính là mức.",
+            "Right: √d · ln w differs from the raw scores by one constant a row, and that constant is the level.",
+        ),
+        kind=('một trong "level", "position", "content"', 'one of "level", "position", "content"'),
+        mistakes=[
+            ("position",
+             "Vị trí làm các điểm trong một hàng khác nhau, và mọi chỗ khác nhau đều để lại dấu trong trọng số.",
+             "Position makes the scores of a row differ, and every difference leaves its mark on the weights."),
+            ("content",
+             "Nội dung làm các điểm trong một hàng khác nhau, và mọi chỗ khác nhau đều để lại dấu trong trọng số.",
+             "Content makes the scores of a row differ, and every difference leaves its mark on the weights."),
+        ],
+    )  # fmt: skip
+
+    center_rows = Exercise(
+        lesson="04b",
+        inputs=[(_random(4, 4) * 5 - 9,), (_random(3, 7, 7) * 5 + 4,)],
+        right=parts.without_level,
+        result="[..., query, key]",
+        mistakes=[
+            (lambda s: (s - s.mean(-1, keepdim=True)) * attention.causal_mask(s.shape[-1]),
+             "Trung bình có tính cả tương lai. Ở hàng i (đếm từ 0), mô hình chỉ dùng i + 1 khóa.",
+             "Your mean includes the future. In row i (counted from 0) the model uses only i + 1 keys."),
+            (lambda s: (
+                 (s - (s * attention.causal_mask(s.shape[-1])).mean(-1, keepdim=True))
+                 * attention.causal_mask(s.shape[-1])
+             ),
+             "Bạn chia cho T. Hàng i chỉ có i + 1 khóa.", "You divided by T. Row i has only i + 1 keys."),
+            (lambda s: (s - s.mean(-2, keepdim=True)) * attention.causal_mask(s.shape[-1]),
+             "Bạn lấy trung bình theo truy vấn (cột). Cần trung bình của mỗi hàng, dim=-1.",
+             "You averaged over queries (columns). The mean of each row is needed, dim=-1."),
+            (lambda s: (s - s[..., attention.causal_mask(s.shape[-1])].mean()) * attention.causal_mask(s.shape[-1]),
+             "Bạn dùng một trung bình chung cho mọi hàng. Mỗi hàng cần trung bình của riêng nó.",
+             "You use one mean for all rows. Each row needs its own."),
+            (lambda s: s - attention.row_means(s),
+             "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.", "The past is right. Put 0 in the future."),
+        ],
+    )  # fmt: skip
+
+    position_profile = Exercise(
+        lesson="04b",
+        inputs=[(_scores_with_ramp(5, 6),), (_scores_with_ramp(3, 9),)],
+        right=_profile,
+        given=lambda s: s.mean(0) * attention.causal_mask(s.shape[-1]),
+        result="[query, key]",
+        mistakes=[
+            (lambda s: (s.mean(0) - s.mean((0, -1))[:, None]) * attention.causal_mask(s.shape[-1]),
+             "Mức của bạn tính cả tương lai: hàng i chỉ có i + 1 khóa.",
+             "Your level includes the future: row i has only i + 1 keys."),
+            (lambda s: parts.without_level(s),
+             "Bạn đã bỏ mức, nhưng chưa lấy trung bình theo văn bản (dim=0).",
+             "The level is gone; now take the mean over the texts (dim=0)."),
+            (lambda s: _profile(s) * len(s),
+             "Đây là tổng theo văn bản; hãy lấy trung bình.", "This is the sum over the texts; take the mean."),
+            (lambda s: (s - attention.row_means(s)).mean(0),
+             "Phần quá khứ đúng rồi. Hãy đặt 0 ở tương lai.", "The past is right. Put 0 in the future."),
+        ],
+    )  # fmt: skip
+
+    three_parts = Exercise(
+        lesson="04b",
+        inputs=[(_scores_with_ramp(1, 7)[0], _ramp(7)), (_scores_with_ramp(1, 12)[0], _ramp(12) * 0.8)],
+        right=_parts,
+        result=("(mức, vị trí, nội dung), ba số", "(level, position, content), three numbers"),
+        mistakes=[
+            (_parts_with_row_0,
+             "Bạn tính cả hàng 0: nó chỉ có một điểm, toàn là mức. Hãy bỏ nó ra.",
+             "You count row 0, which has one score, all level. Leave it out."),
+            (_position_as_it_stands,
+             "Ba phần của bạn không cộng lại thành 1: hãy lấy vị trí = 1 − mức − nội dung.",
+             "Your three do not add up to 1: take position = 1 − level − content."),
+            (lambda s, profile: tuple(_parts(s, profile)[i] for i in (0, 2, 1)),
+             "Ba số đúng, thứ tự chưa đúng: (mức, vị trí, nội dung).",
+             "The three numbers are right, their order is not: (level, position, content)."),
+            (_parts_of_the_visible,
+             "Vị trí và nội dung của bạn là phần của những gì softmax thấy; hãy chia cho toàn bộ.",
+             "Your position and content are shares of what the softmax sees; divide by the whole."),
+        ],
+    )  # fmt: skip
+
+    constant_vector = Prediction(
+        lesson="04c",
         right="queries",
         why=(
             "Đúng: q·(k + c) thêm q·c, như nhau ở mọi khóa của hàng. Còn (q + c)·k thêm c·k, mỗi khóa một khác.",
@@ -712,13 +868,13 @@ class check:
     )  # fmt: skip
 
     key_bias_part = Exercise(
-        lesson="04b",
+        lesson="04c",
         inputs=[(_random(3, 5, 4), _random(3, 4)), (_random(1, 7, 8), _random(1, 8))],
         right=_key_bias_part,
         result="[head, query, key]",
         mistakes=[
             (lambda q, b_k: _key_bias_part(q, b_k).mT,
-             "Bạn có một số cho mỗi khóa. q·b_K là một số cho mỗi truy vấn: nó không đổi dọc theo hàng.",
+             "Bạn có mỗi khóa một giá trị. q·b_K là mỗi truy vấn một giá trị duy nhất, không đổi dọc theo hàng.",
              "You have one number a key. q·b_K is one number a query: it does not change along the row."),
             (lambda q, b_k: _key_bias_part(q, b_k)[..., 0],
              "Các con số đúng, nhưng mới là [đầu, truy vấn]: hãy đặt chúng ở mọi khóa của hàng.",
@@ -732,7 +888,7 @@ class check:
     )  # fmt: skip
 
     four_terms = Exercise(
-        lesson="04b",
+        lesson="04c",
         inputs=[
             (_random(2, 5, 4), _random(2, 5, 4) + 1, _random(2, 4), _random(2, 4) * 2),
             (_random(3, 4, 2), _random(3, 4, 2), _random(3, 2), _random(3, 2)),
@@ -751,18 +907,18 @@ class check:
                  _terms_of_whole_queries_and_keys(q, k, b_q, b_k)[0],
                  *_four_terms(q, k, b_q, b_k)[1:],
              ),
-             "Số hạng đầu vẫn dùng q và k đầy đủ.", "The first term still uses the whole q and k."),
+             "Số hạng thứ nhất vẫn dùng q và k đầy đủ.", "The first term still uses the whole q and k."),
             (lambda q, k, b_q, b_k: (
                  _four_terms(q, k, b_q, b_k)[0],
                  *_terms_of_whole_queries_and_keys(q, k, b_q, b_k)[1:],
              ),
-             "Số hạng đầu đã đúng; b_Q·k và q·b_K vẫn dùng k và q đầy đủ.",
+             "Số hạng thứ nhất đã đúng; b_Q·k và q·b_K vẫn dùng k và q đầy đủ.",
              "The first term is right; b_Q·k and q·b_K still use the whole k and q."),
         ],
     )  # fmt: skip
 
     non_sink_share = Exercise(
-        lesson="04b",
+        lesson="04c",
         inputs=[(_weights(6, 6), 5, 2), (_weights(8, 8), 6, 6), (_weights(4, 4), 2, 1)],
         right=lambda w, query, key: w[query, key] / (1 - w[query, 0]),
         result=("một con số", "one number"),
@@ -916,7 +1072,7 @@ class check:
         mistakes=[
             (_in_the_whole_space,
              "Các con số đúng, nhưng có tới D số: hạng của W_Q W_Kᵀ không quá head_size, phần còn lại là sai số "
-             "làm tròn. Hãy giữ head_size số đầu tiên.",
+             "làm tròn. Hãy giữ head_size giá trị đầu tiên.",
              "The numbers are right, but D of them: the rank of W_Q W_Kᵀ is head_size at most, the rest is rounding. "
              "Keep the first head_size."),
             (lambda q, k: torch.linalg.eigvals(q @ k.T).abs().sort(descending=True).values,
@@ -992,20 +1148,23 @@ class check:
 
     heads_apart = Exercise(
         lesson="06",
-        inputs=[_intervals(0), _intervals(1), _intervals(2)],
-        right=_n_apart,
+        inputs=[_two_corpora(0), _two_corpora(1), _two_corpora(2, n_heads=20, n_texts=16)],
+        right=_holm,
         result=("một con số", "one number"),
         mistakes=[
-            (lambda low_a, high_a, low_b, high_b: int((low_a > high_b).sum()),
-             "Mới xét một phía: a cũng có thể nằm hẳn DƯỚI b.", "One side only: a may lie wholly BELOW b, too."),
-            (lambda low_a, high_a, low_b, high_b: int((high_a < low_b).sum()),
-             "Mới xét một phía: a cũng có thể nằm hẳn TRÊN b.", "One side only: a may lie wholly ABOVE b, too."),
-            (lambda *ends: len(ends[0]) - _n_apart(*ends),
-             "Đây là số đầu có khoảng CHỒNG lên nhau.", "This is the number whose intervals DO overlap."),
-            (lambda low_a, high_a, low_b, high_b: (low_a > high_b) | (high_a < low_b),
-             "Đây là True/False cho từng đầu; hãy đếm.", "These are True/False a head; count them."),
-            (lambda *ends: _n_apart(*ends) / len(ends[0]),
-             "Đây là tỉ lệ; cần số đầu.", "This is the share; the number of heads is wanted."),
+            (lambda a, b: int((ttest_rel(a, b).pvalue < 0.05).sum()),
+             "Bạn chưa hiệu chỉnh: trong 20 đầu không đổi, chừng một đầu xuống dưới 0,05 do may rủi. Dùng cách Holm.",
+             "You have not corrected: of 20 heads that do not differ, one falls below 0.05 by luck. Use Holm's rule."),
+            (lambda a, b: int((ttest_rel(a, b).pvalue < 0.05 / a.shape[1]).sum()),
+             "Đây là hiệu chỉnh Bonferroni: đúng nhưng quá chặt. Holm: sau mỗi đầu đạt, số chia giảm đi 1.",
+             "This is Bonferroni's rule: valid, but too strict. Holm's divides by one less after each that passes."),
+            (lambda a, b: _holm_unpaired(a, b),
+             "Bạn dùng phép thử cho hai mẫu độc lập; ở đây hai cột cùng văn bản: ttest_rel.",
+             "You used the test for independent samples; here the same texts stand in both: ttest_rel."),
+            (lambda a, b: a.shape[1] - _holm(a, b),
+             "Đây là số lượng đầu KHÔNG khác.", "This is the number of heads that do NOT differ."),
+            (lambda a, b: _holm(a, b) / a.shape[1],
+             "Đây là tỉ lệ; cần số lượng đầu.", "This is the share; the number of heads is wanted."),
         ],
     )  # fmt: skip
 
@@ -1060,10 +1219,10 @@ class check:
             (lambda k, n: k.repeat_interleave(n // len(k), dim=1),
              "Bạn lặp các token. Hãy lặp các đầu: dim=0.", "You repeat tokens. Repeat heads: dim=0."),
             (lambda k, n: k.repeat_interleave(n, dim=0),
-             "Bạn lặp mỗi đầu n_heads lần: cần n_heads / số đầu khóa.",
+             "Bạn lặp mỗi đầu n_heads lần: cần n_heads / số lượng đầu khóa.",
              "You repeat each head n_heads times: n_heads / number of key heads is needed."),
             (lambda k, n: k,
-             "Số đầu chưa đổi: hãy lặp lại các đầu khóa.",
+             "Số lượng đầu chưa đổi: hãy lặp lại các đầu khóa.",
              "There are as many heads as before: repeat the key heads."),
         ],
     )  # fmt: skip

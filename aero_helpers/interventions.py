@@ -7,7 +7,8 @@ as many. Only the causal part of a row (keys up to the query) counts as the row.
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask, row_means
+from aero_helpers.attention import causal_mask, require_count, row_means
+from aero_helpers.parts import without_level
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import shift_table
 
@@ -25,9 +26,40 @@ def clip_negative(scores, layer=None):
     return scores.clamp(min=0)
 
 
-def center_rows(scores, layer=None):
-    """Subtract from each row its mean: the whole shift is gone, the distances stay."""
-    return scores - row_means(scores)
+def level_alone(scores, layer=None):
+    """Give every score of a row the row's mean: attention to the whole past alike, wherever the level lies."""
+    return row_means(scores).expand_as(scores)
+
+
+def position_alone(profile):
+    """Put the position profile in the scores' place: no word has a say any more.
+
+    `profile`: `position_profile`'s, [layer, head, query, key], of the model and of texts at least as long.
+    """
+
+    def change(scores, layer=None):
+        return _of_layer(profile, layer, scores).expand_as(scores)
+
+    return change
+
+
+def content_alone(profile):
+    """Take level and position profile away: where a key stands has no say any more. `profile` as above."""
+
+    def change(scores, layer=None):
+        return without_level(scores) - _of_layer(profile, layer, scores)
+
+    return change
+
+
+def _of_layer(profile, layer, scores):
+    """The part of a profile that lies under scores [..., head, query, key] of one layer, or of all where it is None."""
+    n_tokens = scores.shape[-1]
+    of_layer = profile if layer is None else profile[layer]
+    if of_layer.shape[-1] < n_tokens or of_layer.shape[:-2] != scores.shape[-of_layer.dim() : -2]:
+        expected = f"{list(scores.shape[-of_layer.dim() : -2])}, for texts of {n_tokens} tokens or more"
+        raise ValueError(f"profile: expected one of the heads {expected}, got {list(of_layer.shape)}")
+    return of_layer[..., :n_tokens, :n_tokens].to(scores)
 
 
 def scale_spread(factor):
@@ -40,20 +72,27 @@ def scale_spread(factor):
     return change
 
 
-def hide_key_0(scores, layer=None):
-    """Let no later query look at key 0. Query 0 has no other key."""
-    changed = scores.clone()
-    changed[..., 1:, 0] = HIDDEN
-    return changed
+def hide_key(key):
+    """Let no later query look at one key; its own query still may. The control for key 0 is another key."""
+    if key != 0:
+        require_count("key", key)
+
+    def change(scores, layer=None):
+        changed = scores.clone()
+        changed[..., key + 1 :, key : key + 1] = HIDDEN
+        return changed
+
+    return change
 
 
 INTERVENTIONS = {
     "add a constant to each row": lift_rows,
     "set negative scores to 0": clip_negative,
-    "centre each row": center_rows,
+    "remove each row's level": without_level,
     "spread × 0.5": scale_spread(0.5),
     "spread × 2": scale_spread(2.0),
-    "hide key 0": hide_key_0,
+    "uniform attention": level_alone,
+    **{f"hide key {key}": hide_key(key) for key in range(4)},
 }
 
 

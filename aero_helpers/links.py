@@ -2,7 +2,9 @@
 
 The scenes in `scenes.txt` were written for this course, with four kinds of links marked: from a
 noun back to its determiner and its adjective, from an object to its verb, from a pronoun to its
-antecedent.
+antecedent. In them the right word is nearly always the nearest of its kind, so a head that looks at
+the nearest determiner passes for one that knows grammar. The sentences in `rivals.txt` tell the two
+apart: each link has a rival, another word of the same kind, which stands nearer in half of them.
 """
 
 import re
@@ -16,12 +18,14 @@ import pandas as pd
 from aero_helpers.shift import require_one_model
 
 SCENES = Path(__file__).parent / "scenes.txt"
+RIVALS = Path(__file__).parent / "rivals.txt"
 KINDS = ("determiner–noun", "adjective–noun", "verb–object", "pronoun–antecedent")
 
 
 @dataclass(frozen=True)
 class Link:
-    """kind: one of KINDS; earlier and later: the two words' places in the text, (start, end).
+    """kind: one of KINDS; earlier, later: the two words' places in the text, (start, end); rival: another word's
+    of the earlier one's kind, before the later one too, or None.
 
     Raises ValueError for another kind, and for words that do not follow each other.
     """
@@ -29,12 +33,15 @@ class Link:
     kind: str
     earlier: tuple
     later: tuple
+    rival: tuple | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
         if not self.earlier[0] < self.earlier[1] <= self.later[0] < self.later[1]:
             raise ValueError(f"link: expected the earlier word before the later, got {self.earlier} and {self.later}")
+        if self.rival and (self.rival == self.earlier or not self.rival[0] < self.rival[1] <= self.later[0]):
+            raise ValueError(f"link: expected a rival before the later word, got {self.rival} and {self.later}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Scene:
 
     text: str
     links: tuple
+
+    @property
+    def sentences(self):
+        """The text's sentences, in their order."""
+        return re.split(r"(?<=[.!?]) ", self.text)
 
 
 def read_scenes(path=SCENES):
@@ -68,21 +80,37 @@ def _scene(lines):
 
 
 def _link(kind, pair, text, sentence_start):
-    """Find "earlier later" or "earlier later#2" at the end of the scene so far."""
-    written = re.fullmatch(r"\s*(\S+) ([^\s#]+)(?:#([1-9]))?\s*", pair)
+    """Find "earlier later", "earlier later#2" or "earlier later ~ rival" at the end of the scene so far."""
+    written = re.fullmatch(r"\s*(\S+) ([^\s#]+)(?:#([1-9]))?(?: ~ (\S+))?\s*", pair)
     if not written:
-        raise ValueError(f"link: expected 'earlier later' or 'earlier later#2', got {pair.strip()!r}")
-    earlier, later, number = written.groups()
+        raise ValueError(
+            f"link: expected 'earlier later', 'earlier later#2' or 'earlier later ~ rival', got {pair.strip()!r}"
+        )
+    earlier, later, number, rival = written.groups()
     laters = [place for place in _places(later, text) if place[0] >= sentence_start]
     n = int(number or 1)
-    earliers = [place for place in _places(earlier, text) if len(laters) >= n and place[1] <= laters[n - 1][0]]
-    if not earliers:
+    before = [
+        [place for place in _places(word, text) if len(laters) >= n and place[1] <= laters[n - 1][0]]
+        for word in (earlier, rival)
+        if word
+    ]
+    if not all(before):
         raise ValueError(f"link: expected the words {pair.strip()!r} in this order, got {text!r}")
-    return Link(kind, earliers[-1], laters[n - 1])
+    return Link(kind, before[0][-1], laters[n - 1], *(places[-1] for places in before[1:]))
 
 
 def _places(word, text):
     return [match.span() for match in re.finditer(rf"\b{re.escape(word)}\b", text)]
+
+
+def shuffled_texts(scenes, n_texts, seed=0):
+    """Longer texts from short scenes: the sentences of all of them, each time in another random order.
+
+    What a sentence says then stands at every place in turn, so that the mean over such texts depends on places
+    alone (`position_profile`). Texts from disjoint scenes share no sentence. The same seed gives the same texts.
+    """
+    sentences, generator = [sentence for scene in scenes for sentence in scene.sentences], np.random.default_rng(seed)
+    return [" ".join(generator.permutation(sentences)) for _ in range(n_texts)]
 
 
 def link_table(records, scenes):
@@ -101,14 +129,7 @@ def link_table(records, scenes):
 
     Raises ValueError where records and scenes do not belong together.
     """
-    records, scenes = list(records), list(scenes)
-    require_one_model(records)
-    texts = ["".join(record.tokens) for record in records]
-    if not texts or texts != [scene.text for scene in scenes]:
-        raise ValueError(
-            f"records: expected one of each of {len(scenes)} scenes, in their order, got {texts}"
-            " (letters that are cut into several tokens cannot be placed in the text)"
-        )
+    records, scenes = _that_belong_together(records, scenes)
     weights = [_non_sink(record) for record in records]
     by_distance = _share_by_distance(weights)
     rows = [
@@ -123,6 +144,59 @@ def link_shares(links):
     """`link_table` added up over its texts: one row a (kind, layer, head), with `share` and `expected_share`."""
     sums = links.groupby(["kind", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
+
+
+def rival_table(records, scenes):
+    """How each link that has a rival is decided in each head: a pandas table, a row a (text, kind, layer, head).
+
+    One row for each such link, `records[i]` being the record of `scenes[i]`:
+        rival_is_nearer  whether the rival stands nearer to the later word than the right word does
+        own, rival       weight from the later word to the right word and to its rival
+        non_sink         the row's weight on all keys but key 0
+    Words of several tokens as in `link_table`. Raises ValueError where records and scenes do not belong together,
+    and where a word of such a link contains key 0.
+    """
+    rows = []
+    for i, (record, scene) in enumerate(zip(*_that_belong_together(records, scenes))):
+        weights, layers_heads = _non_sink(record), np.indices(record.shape).reshape(2, -1)
+        for link in (link for link in scene.links if link.rival):
+            places = link.later, link.earlier, link.rival
+            queries, own, rival = (_tokens_in(place, record.tokens) for place in places)
+            if 0 in own + rival:
+                raise ValueError(f"link: expected no word of {scene.text!r} at key 0, got {link}")
+            of_link = weights[:, :, queries].mean(2)  # [layer, head, key]
+            sums = (of_link[..., own].sum(-1), of_link[..., rival].sum(-1), of_link.sum(-1))
+            columns = dict(zip(("layer", "head"), layers_heads)) | dict(
+                zip(("own", "rival", "non_sink"), (each.ravel() for each in sums))
+            )
+            nearer = link.rival[0] > link.earlier[0]
+            rows.append(pd.DataFrame({"text": i, "kind": link.kind, "rival_is_nearer": nearer} | columns))
+    if not rows:
+        raise ValueError("scenes: expected links with a rival (see rivals.txt), got none")
+    return pd.concat(rows, ignore_index=True)
+
+
+def rival_shares(rivals):
+    """`rival_table` added up over its links: a row a (kind, rival_is_nearer, layer, head).
+
+    own_share, rival_share: of the weight that does not fall on key 0; own_wins: links in which the right word
+    gets more than its rival, of n_links.
+    """
+    counted = rivals.assign(n_links=1, own_wins=rivals.own > rivals.rival)
+    sums = counted.groupby(["kind", "rival_is_nearer", "layer", "head"], as_index=False).sum().drop(columns="text")
+    return sums.assign(own_share=sums.own / sums.non_sink, rival_share=sums.rival / sums.non_sink)
+
+
+def _that_belong_together(records, scenes):
+    records, scenes = list(records), list(scenes)
+    require_one_model(records)
+    texts = ["".join(record.tokens) for record in records]
+    if not texts or texts != [scene.text for scene in scenes]:
+        raise ValueError(
+            f"records: expected one of each of {len(scenes)} scenes, in their order, got {texts}"
+            " (letters that are cut into several tokens cannot be placed in the text)"
+        )
+    return records, scenes
 
 
 def _non_sink(record):

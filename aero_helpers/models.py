@@ -30,6 +30,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from aero_helpers.attention import require_count
 from aero_helpers.matrices import head_matrices
 from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import (
@@ -98,14 +99,21 @@ class LanguageModel:
     def encode(self, text, truncate=False):
         """(token ids [T], T readable labels) of a text.
 
-        Raises TypeError for anything but a string, ValueError for an empty text and, unless
-        `truncate` is true, for one longer than the context.
+        `truncate`: True keeps the first tokens that fit into the context, a number the first so many.
+
+        Raises TypeError for anything but a string, ValueError for an empty text, for one longer than the
+        context that is not to be truncated, and for a number of tokens that is not 1 to the context.
         """
+        limit = {True: self.context, False: None}[truncate] if isinstance(truncate, bool) else truncate
+        if limit is not None:
+            require_count("truncate", limit)
+            if limit > self.context:
+                raise ValueError(f"truncate: expected at most {self.context}, the context of {self.name}, got {limit}")
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {type(text).__name__}")
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
-        token_ids, labels = readable_tokens(self.tokenizer, text, self.context if truncate else None)
+        token_ids, labels = readable_tokens(self.tokenizer, text, limit)
         if not labels:
             raise ValueError(f"text: expected at least one token, got an empty text {text!r}")
         if len(labels) > self.context:
@@ -115,13 +123,21 @@ class LanguageModel:
             )
         return token_ids, labels
 
-    def record(self, text, truncate=False):
+    def record(self, text, truncate=False, first_position=0):
         """Run the model on a text and return the AttentionRecord of all its heads.
 
-        Raises what `encode` raises.
+        The text stands at the positions first_position, first_position + 1, …, with nothing before it: for a
+        model of absolute positions something training never showed, for one of rotary positions no change.
+        Raises what `encode` raises, and ValueError where the last position lies beyond the context.
         """
         token_ids, labels = self.encode(text, truncate)
-        scores, head_size = capture(self.model, token_ids, self.change)
+        last = self.context - len(labels)
+        if isinstance(first_position, bool) or not isinstance(first_position, int) or not 0 <= first_position <= last:
+            raise ValueError(
+                f"first_position: expected 0 to {last} for {len(labels)} tokens in a context of {self.context},"
+                f" got {first_position!r}"
+            )
+        scores, head_size = capture(self.model, token_ids, self.change, first_position)
         return AttentionRecord(labels, scores, head_size, self.name)
 
     def queries_and_keys(self, text, truncate=False):
@@ -142,17 +158,24 @@ class LanguageModel:
             raise ValueError(f"{self.name}: expected a GPT-2, with a fused c_attn, got {type(self.model).__name__}")
         return head_matrices(self.model.state_dict(), self.n_heads)
 
-    @torch.no_grad()
     def loss(self, text, truncate=False):
         """How badly the model predicts a text: mean cross-entropy of every next token, in nats a token.
 
         Raises what `encode` raises, and ValueError for a text of one token, which has no next one.
         """
+        return self.token_losses(text, truncate).mean().item()
+
+    @torch.no_grad()
+    def token_losses(self, text, truncate=False):
+        """The cross-entropy of each next token, in nats, float32 [T − 1]: how surprising tokens 1, 2, … were.
+
+        Raises what `loss` raises.
+        """
         token_ids, _ = self.encode(text, truncate)
         if len(token_ids) < 2:
             raise ValueError(f"text: expected at least two tokens to predict one, got {len(token_ids)}: {text!r}")
         logits = self.model(token_ids[None].to(self.model.device)).logits[0]
-        return torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:]).item()
+        return torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:], reduction="none")
 
     @contextmanager
     def intervene(self, change):

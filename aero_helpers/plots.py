@@ -19,6 +19,7 @@ from scipy.stats import t as student_t
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
+from aero_helpers.parts import pooled_parts
 from aero_helpers.recording import AttentionRecord, require_record
 from aero_helpers.shift import select_entries
 from aero_helpers.uncertainty import rank_correlation
@@ -28,6 +29,11 @@ OTHER_KEYS = "#0072B2"
 TRAINED = "#009E73"
 UNTRAINED = "#7A7A7A"
 ROW_SPREAD = "#882255"
+PARTS = {  # of a score
+    "level": ("#BBBBBB", "mức", "level"),
+    "position": ("#E69F00", "vị trí", "position"),
+    "content": ("#56B4E9", "nội dung", "content"),
+}
 LONGEST_LABEL = 16
 MOST_LABELS = 16
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
@@ -389,6 +395,36 @@ def what_goes_with_sparsity(table):
     return fig
 
 
+def score_parts(table, profile):
+    """What a score is made of, and what its position part looks like. Returns the Figure.
+
+    table: `part_table`'s. Left: for each layer the shares of the mean square, its heads pooled. profile:
+    `position_profile`'s. Right: its last row, the score of each key as far as its place decides it, by layer and on
+    the mean of the layers; a layer is the mean of its heads.
+    """
+    shares = pooled_parts(table, by="layer")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 1.9 + max(2.6, 0.3 * len(shares))), layout="constrained")
+    start = np.zeros(len(shares))
+    for name, (colour, vi, en) in PARTS.items():
+        share = shares[name].to_numpy()
+        left.barh(shares.index, share, left=start, color=colour, height=0.82, label=say(vi, en))
+        start = start + share
+    left.set(ylim=(shares.index.max() + 0.6, shares.index.min() - 0.6), xlim=(0, 1), ylabel=say("tầng", "layer"))
+    left.yaxis.set_major_locator(MaxNLocator(12, integer=True))
+    left.set_xlabel(say("phần của trung bình bình phương", "share of the mean square"))
+    left.set_title(say("Điểm thô gồm những phần nào?", "What is a raw score made of?", "\n"), pad=30)
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=10.5, handlelength=1.2)
+    last = torch.as_tensor(profile)[..., -1, :].double().mean(1).numpy()  # [layer, key]
+    right.plot(last.T, color=PARTS["position"][0], linewidth=1, alpha=0.55)
+    right.plot(last.mean(0), color="black", linewidth=2.4)
+    right.axhline(0, color="black", linestyle=":", linewidth=1.2)
+    right.set(xlabel=say("vị trí của khóa", "position of the key"), ylabel=say("điểm thô trừ mức", "raw score − level"))
+    right.text(0.03, 0.97, say("đen: trung bình\ncác tầng", "black: mean\nof the layers", "\n"), va="top", fontsize=10,
+               transform=right.transAxes)  # fmt: skip
+    right.set_title(say("Phần vị trí của truy vấn cuối", "The last query's position part", "\n"), pad=12)
+    return fig
+
+
 FILM_STEPS = (0, 10, 32, 100, 316, 1000, 3162, 6000)
 RIDGE_REACH = (-3, 3)
 
@@ -409,7 +445,7 @@ def training_stills(history):
         ax.set_title(say(f"tầng {layer}", f"layer {layer}"), fontsize=12)
     _finish_ridges(fig, axes, len(steps))
     fig.supylabel(say("bước huấn luyện", "training step"), fontsize=12)
-    title = "Độ lệch xuất hiện lúc nào? (%: tỉ lệ dưới 0)", "When does the shift appear? (%: share below 0)"
+    title = "Độ dịch xuất hiện lúc nào? (%: tỉ lệ dưới 0)", "When does the shift appear? (%: share below 0)"
     fig.suptitle(say(*title, between="\n"))
     return fig
 
@@ -448,8 +484,34 @@ def link_scatter(shares):
         ax.set(xlim=(-0.1, 1.03), ylim=(-0.03, 1.03))
         ax.set_title(say(*title, between="\n"), fontsize=12)
     axes[0].set_ylabel(say("phần trọng số trên liên kết", "share of weight on the links", between="\n"))
-    fig.supxlabel(say("phần trọng số nếu chỉ xét khoảng cách", "share that distance alone gives"), fontsize=12)
+    fig.supxlabel(say("phần trọng số theo mức nền khoảng cách", "share that distance alone gives"), fontsize=12)
     fig.suptitle(say("Đầu nào nhìn theo ngữ pháp?", "Which heads look at grammar?"))
+    return fig
+
+
+def rival_bars(shares, heads):
+    """Does a head look at the right word, or at the nearest of its kind? Returns the Figure.
+
+    `shares`: what `rival_shares` returns. `heads`: {kind: (layer, head)}. A panel a kind, two pairs of bars: the right
+    word nearer, the rival nearer.
+    """
+    fig, axes = plt.subplots(1, len(heads), figsize=(1.2 + 2.6 * len(heads), 3.9), layout="constrained", sharey=True)
+    for ax, (kind, (layer, head)) in zip(np.atleast_1d(axes), heads.items()):
+        of_head = shares[(shares["kind"] == kind) & (shares["layer"] == layer) & (shares["head"] == head)]
+        of_head = of_head.sort_values("rival_is_nearer")  # two rows: the right word nearer, the rival nearer
+        for column, offset, colour, name in (
+            ("own_share", -0.2, TRAINED, say("từ đúng", "right word")),
+            ("rival_share", 0.2, UNTRAINED, say("từ cạnh tranh", "rival")),
+        ):
+            bars = ax.bar(np.arange(2) + offset, of_head[column], 0.38, color=colour, label=name)
+            ax.bar_label(bars, fmt="%.2f", fontsize=10)
+        nearer = say("từ đúng\ngần hơn", "right word\nnearer", "\n")
+        rival_nearer = say("từ cạnh tranh\ngần hơn", "rival\nnearer", "\n")
+        ax.set_xticks([0, 1], [nearer, rival_nearer], fontsize=10)
+        ax.set(ylim=(0, 1))
+        ax.set_title(say(*LINK_TITLES[kind], between="\n") + f"\n{layer}.{head}", fontsize=12)
+    np.atleast_1d(axes)[0].set_ylabel(say("phần trọng số", "share of weight", "\n"))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=11)
     return fig
 
 
@@ -478,8 +540,8 @@ def _finish_ridges(fig, axes, n_rows):
         ax.set(xlim=RIDGE_REACH, ylim=(n_rows - 0.8, -1.1))
         ax.axvline(0, color="black", linestyle=":", linewidth=1.2)
     x = (
-        "điểm thô q·k, đơn vị: căn của trung bình bình phương trong đầu",
-        "raw score q·k, unit: the head's root mean square",
+        "điểm thô q·k, đơn vị: căn trung bình bình phương (RMS) của từng đầu",
+        "raw score q·k, unit: each head's root mean square (RMS)",
     )
     fig.supxlabel(say(*x, between="\n"), fontsize=12)
 

@@ -98,6 +98,17 @@ class AttentionRecord:
         """The attention weights of one head, [query, key]. Raises IndexError out of range."""
         return attention_weights(self.head_scores(layer, head), self.head_size)
 
+    def first(self, n_tokens):
+        """The record of the first `n_tokens` tokens: what the model gives for them alone, as no token looks ahead.
+
+        Raises ValueError for a number that is not 1 to the record's own.
+        """
+        require_count("n_tokens", n_tokens)
+        if n_tokens > self.n_tokens:
+            raise ValueError(f"n_tokens: expected at most {self.n_tokens}, the length of the record, got {n_tokens}")
+        scores = self.raw_scores[..., :n_tokens, :n_tokens]
+        return AttentionRecord(self.tokens[:n_tokens], scores, self.head_size, self.model_name)
+
     def save(self, path):
         """Write the record to one safetensors file. An older file survives a failed write.
 
@@ -238,10 +249,11 @@ def _checked_change(changed, scores):
 
 
 @torch.no_grad()
-def capture(model, token_ids, change=None):
+def capture(model, token_ids, change=None, first_position=0):
     """Run `model` on one text, token_ids [T], and return (raw scores [layer, head, query, key], head size).
 
-    `change` is `attend`'s: with it, the scores after the change are returned.
+    `change` is `attend`'s: with it, the scores after the change are returned. The text stands at the positions
+    first_position, first_position + 1, …
 
     Raises ValueError for a model whose attention is not softmax(QKᵀ / √head_size) under a plain
     causal mask: `AttentionRecord.weights` would not be its weights.
@@ -253,7 +265,9 @@ def capture(model, token_ids, change=None):
         by_layer[module.layer_idx] = scores[0].cpu()
 
     with attention_function(model, attend(keep, change)):
-        model(input_ids=token_ids[None].to(model.device), use_cache=False)
+        places = first_position + torch.arange(len(token_ids), device=model.device)
+        moved = {"position_ids": places[None]} if first_position else {}  # not every model can be told
+        model(input_ids=token_ids[None].to(model.device), use_cache=False, **moved)
     return _stacked(model, by_layer), head_size
 
 

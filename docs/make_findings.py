@@ -2,15 +2,16 @@
 
     python docs/make_findings.py mini               measure a model that `aero.load` knows
     python docs/make_findings.py gpt2               the same for GPT-2 Small, where the hub is within reach
-    python docs/make_findings.py recorded FOLDER    GPT-2 Small from recorded activations (see make_story.py), and its
+    python docs/make_findings.py recorded FOLDER    GPT-2 Small as others recorded it (see recordings.py), and its
                                                     attention.safetensors where the folder has one
     python docs/make_findings.py                    write the pages from the numbers of earlier runs
 
 Numbers are kept in findings.json, one column a model; the pages findings.md and findings.vi.md are
-written from it. Each number is what the command beside it in ROWS returns, and the pages show it.
+written from it. Each number is what the command beside it in findings_rows.py returns, and the pages show it.
 """
 
 import json
+import re
 import sys
 from copy import deepcopy
 from functools import partial
@@ -19,28 +20,43 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from make_story import read_records
+from findings_rows import (
+    BY_LENGTH,
+    CLAIMS,
+    COLUMNS,
+    LENGTHS,
+    LINKS,
+    MATRICES,
+    PAGES,
+    PARTS,
+    PLACES,
+    PROMPTS,
+    RAMP,
+    TABLES,
+    TERMS,
+    WINDOWS,
+)
+from recordings import read_longer, read_prompts, read_queries_and_keys
 
 import aero_helpers as aero
 from aero_helpers.attention import row_means
-from aero_helpers.interventions import (
+from aero_helpers.interventions import (  # noqa: F401 (the commands of the rows and SETUP use them)
     INTERVENTIONS,
-    center_rows,
     changed_record,
     clip_negative,
+    content_alone,
+    hide_key,
     largest_weight_change,
+    level_alone,
+    position_alone,
 )
+from aero_helpers.links import RIVALS  # noqa: F401
+from aero_helpers.parts import without_level
 from aero_helpers.shift import gap_to_key_0
 
 FOLDER = Path(__file__).resolve().parent
 NUMBERS = FOLDER / "findings.json"
-COLUMNS = {
-    "untrained": ("chưa huấn luyện (`mini`)", "untrained (`mini`'s shape)"),
-    "mini": ("`mini`", "`mini`"),
-    "smollm2": ("SmolLM2-135M (4 bit)", "SmolLM2-135M (4 bits)"),
-    "recorded": ("GPT-2 Small: 3 câu ngắn đã ghi", "GPT-2 Small: 3 short recorded prompts"),
-    "gpt2": ("GPT-2 Small", "GPT-2 Small"),
-}
+LONGEST = max(*LENGTHS, *WINDOWS)
 
 
 def share(tables):
@@ -53,22 +69,39 @@ def over_texts(tables):
     return share(tables), *(aero.interval(tables, share, by="text") if tables.text.nunique() >= 5 else ())
 
 
-def rho(table, x, given=None):
-    """(Spearman's ρ of x with entropy over the heads, low, high), layers drawn anew."""
-    statistic = lambda t: aero.rank_correlation(t, x, "entropy", given)  # noqa: E731
-    return statistic(table), *aero.interval(table, statistic, by="layer")
+def rho(tables, x, given=None):
+    """(Spearman's ρ of x with entropy over the heads, low, high), texts drawn anew: the heads are all there are."""
+    statistic = lambda t: aero.rank_correlation(aero.mean_over_texts(t), x, "entropy", given)  # noqa: E731
+    return statistic(tables), *(aero.interval(tables, statistic, by="text") if tables.text.nunique() >= 5 else ())
 
 
-def invisible(records):
+def with_entropy(records, x):
+    """Spearman's ρ of x with entropy over the heads, each the mean of its texts."""
+    return aero.rank_correlation(aero.mean_over_texts(aero.shift_tables(records)), x, "entropy")
+
+
+def rho_without_key_0(records):
+    """[ρ of share below 0 with entropy, the same at like spread], key 0 (and query 0) cut out of the records."""
+    cut = [aero.AttentionRecord(r.tokens[1:], r.raw_scores[..., 1:, 1:], r.head_size, r.model_name) for r in records]
+    table = aero.mean_over_texts(aero.shift_tables(cut))
+    return [aero.rank_correlation(table, "share_below_zero", "entropy", given) for given in (None, "row_spread")]
+
+
+def level_share(records):
     """The share of the mean square of the raw scores that is constant within a row; rows of one score left out."""
-    parts = []
-    for record in records:
-        past = aero.causal_mask(record.n_tokens)
-        n_keys = past.sum(dim=-1)
-        row_mean = row_means(record.raw_scores)[..., 0]
-        parts.append(((row_mean**2 * n_keys)[..., 1:].sum(), (record.raw_scores**2 * past)[..., 1:, :].sum()))
-    constant, total = np.sum(parts, axis=0)
-    return constant / total
+    squares = [_squares(record) for record in records]
+    return 1 - sum(visible for visible, _ in squares) / sum(total for _, total in squares)
+
+
+def _squares(record):
+    past = aero.causal_mask(record.n_tokens)
+    scores = record.raw_scores.double()
+    return (without_level(scores)[..., 1:, :] ** 2).sum().item(), ((scores * past)[..., 1:, :] ** 2).sum().item()
+
+
+def of_the_visible(parts):
+    """The position's part of what the softmax sees, heads pooled: one number a window."""
+    return [each.position / (each.position + each.content) for each in map(aero.pooled_parts, parts)]
 
 
 def from_key_0(records):
@@ -84,9 +117,36 @@ def from_key_0(records):
     return [between / within, any_key / within]
 
 
+def chance(records):
+    """The weight on key 0 of a head that looks at all keys alike, queries 1, 2, …"""
+    return np.mean([(1 / np.arange(2, record.n_tokens + 1)).mean() for record in records])
+
+
 def weight_change(records, change):
     """The largest change of any attention weight when all scores are changed."""
     return max(largest_weight_change(record, change) for record in records)
+
+
+def on_key_1(records, change=None):
+    """Mean weight of queries 2, 3, … on key 1: [as it is, with key 0 hidden in the recorded scores]."""
+    hidden = [changed_record(record, hide_key(0)) for record in records]
+    return [np.mean([r.weights()[..., 2:, 1].mean().item() for r in each]) for each in (records, hidden)]
+
+
+def with_other_keys(lm, text, n_turns=20):
+    """Queries with the keys of other heads, share below 0: [as it is, smallest, largest after flips of signs].
+
+    Each flip turns queries and keys of a head alike, in pairs of components so that it commutes with rotary positions:
+    every score of the model stays as it is.
+    """
+    q, k = lm.queries_and_keys(text)
+    generator, found = torch.Generator().manual_seed(0), []
+    for turn in range(n_turns + 1):
+        half = torch.randn(k.shape[0], k.shape[1], 1, k.shape[-1] // 2, generator=generator).sign()
+        signs = torch.cat([half, half], dim=-1) if turn else torch.ones_like(k[:, :, :1])
+        of_heads = signs.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        found.append(aero.own_and_other_keys(q * of_heads, k * signs).other_share_below_zero.mean())
+    return [found[0], min(found[1:]), max(found[1:])]
 
 
 def without_key_bias(lm, text):
@@ -111,6 +171,24 @@ def best_head(links, kind):
     return f"{best.layer}.{best['head']}", on_links(own), low, high, own.expected.sum() / own.non_sink.sum()
 
 
+def on_rivals(rivals, name, kind):
+    """How a head decides: [own share, rival's, wins, links] where the right word is nearer, then where the rival is."""
+    layer, head = map(int, name.split("."))
+    of_head = rivals[(rivals.kind == kind) & (rivals.layer == layer) & (rivals["head"] == head)]
+    shares = aero.rival_shares(of_head).sort_values("rival_is_nearer")
+    return shares[["own_share", "rival_share", "own_wins", "n_links"]].to_numpy(float).ravel().tolist()
+
+
+def best_on_rivals(rivals, kind):
+    """The head whose smaller margin over the rival, of the two orders, is largest: chosen on one half of the pairs of
+    sentences, measured on the other. [head, *on_rivals]."""
+    chosen_on, measured_on = (rivals[(rivals.kind == kind) & (rivals.text // 2 % 2 == i)] for i in (0, 1))
+    shares = aero.rival_shares(chosen_on)
+    margins = (shares.own_share - shares.rival_share).groupby([shares.layer, shares["head"]]).min()
+    name = "{}.{}".format(*margins.idxmax())
+    return [name, *on_rivals(measured_on, name, kind)]
+
+
 def by_depth(matrices, column):
     """Spearman's ρ of layer and a column of `matrix_table` over the heads: [as stored, ln_1 folded in]."""
     return [aero.rank_correlation(aero.matrix_table(each), "layer", column) for each in (matrices, matrices.folded())]
@@ -127,12 +205,70 @@ def top_share(matrices, column):
     return aero.matrix_table(matrices.folded())[column].agg(["mean", "max"]).tolist()
 
 
+def by_chance(matrices):
+    """The top share of W_Q W_Kᵀ for matrices of independent normal numbers of the same shape."""
+    generator = torch.Generator().manual_seed(0)
+    w_q, w_k = torch.randn(2, 8, *matrices.w_q.shape[2:], generator=generator)
+    squares = aero.singular_values(w_q, w_k) ** 2
+    return (squares[:, : -(-squares.shape[-1] // 8)].sum(-1) / squares.sum(-1)).mean().item()
+
+
+def few_directions(matrices, column):
+    """[mean of layer 1, of layer 2, of the last layer, a random matrix's], ln_1 folded in."""
+    means = aero.matrix_table(matrices.folded()).groupby("layer")[column].mean()
+    return [*means.iloc[[1, 2, -1]].tolist(), by_chance(matrices)]
+
+
+def heads_of_few_directions(matrices, column):
+    """Heads above twice chance: [in layer 1, in layer 2, in all]."""
+    table = aero.matrix_table(matrices.folded())
+    counts = (table[column] > 2 * by_chance(matrices)).groupby(table.layer).sum()
+    return [counts[1], counts[2], counts.sum()]
+
+
+def key_constant(matrices):
+    """‖b_K‖ of a layer, all heads together: [smallest, largest]."""
+    norms = matrices.b_k.flatten(1).norm(dim=-1)
+    return [norms.min().item(), norms.max().item()]
+
+
 def matrices_of(lm):
     """A model's HeadMatrices; None where it is no GPT-2."""
     try:
         return lm.head_matrices()
     except ValueError:
         return None
+
+
+def of_terms(column, matrices, pairs):
+    """A column of `term_table` on the mean over heads and texts: one number a term."""
+    tables = [aero.term_table(aero.score_terms(q, k, matrices.b_q, matrices.b_k)) for q, k in pairs]
+    return pd.concat(tables).groupby("term", sort=False)[column].mean().tolist()
+
+
+def by_place(records):
+    """Mean raw score of query 255 at PLACES, over heads and texts."""
+    means = torch.stack([record.raw_scores[..., 255, :].mean((0, 1)) for record in records]).mean(0)
+    return means[list(PLACES)].tolist()
+
+
+def by_quarter(records):
+    """Share below 0 of queries 192 to 255, by quarter of the keys."""
+    below = torch.stack([(r.raw_scores[..., 192:256, :256] < 0).double().mean((0, 1)) for r in records]).mean(0)
+    past = aero.causal_mask(256)[192:]
+    return [(below * past)[:, keys].sum().item() / past[:, keys].sum().item() for keys in map(_quarter, range(4))]
+
+
+def _quarter(i):
+    return slice(64 * i, 64 * i + 64)
+
+
+def moved(lm, texts):
+    """Share below 0 of the texts at later positions."""
+    return [
+        share(aero.shift_tables([lm.record(text, first_position=first) for text in texts]))
+        for first in (0, 32, 64, 128)
+    ]
 
 
 def effect(name, effects):
@@ -147,221 +283,101 @@ def effect_on_scores(name, records):
     return [after - before, None]
 
 
-SETUP = """\
+def costs(change, lm, texts):
+    """What a change of the scores costs, in nats a token: the mean over the texts' first n tokens for n in WINDOWS."""
+    losses = []
+    for text in texts:
+        before = lm.token_losses(text, truncate=LONGEST)
+        with lm.intervene(change):
+            losses.append(lm.token_losses(text, truncate=LONGEST) - before)
+    return [torch.stack(losses)[:, : n - 1].mean().item() for n in WINDOWS]
+
+
+LOAD = """\
 from make_findings import *
 
 lm = aero.load("mini")  # or "gpt2", "smollm2"; the untrained model: aero.load("mini").untrained()
+"""
+SETUP = """\
 scenes = aero.read_scenes()
 texts = [scene.text for scene in scenes]
 records = [lm.record(text) for text in texts]
 tables = aero.shift_tables(records)
 table = aero.mean_over_texts(tables)
 effects = aero.intervention_table(lm, texts).set_index("intervention")
+effect = partial(effect, effects=effects)
 links = aero.link_table(records, scenes)
-matrices = lm.head_matrices()  # or aero.read_head_matrices(file, 12) for GPT-2 Small's tensors without the model
-effect = partial(effect, effects=effects)"""
-
-# claim, or: number of the row, test in Vietnamese, in English, command, how it is written, verdict in both
-ROWS = [
-    ("Điểm thô bị đẩy về phía âm.", "Raw scores are pushed to the negative side."),
-    ("1a", "tỉ lệ điểm dưới 0, mọi ô nhân quả", "share below 0, all causal entries", "over_texts(tables)", ".2f",
-     "đúng, do huấn luyện; không phải luật chung", "true, and learnt; no general law"),
-    ("1b", "bỏ khóa 0", "without key 0", 'over_texts(aero.shift_tables(records, "without_key_0"))', ".2f",
-     "con số tùy cách đếm", "the number depends on what is counted"),
-    ("1c", "bỏ đường chéo", "without the diagonal", 'over_texts(aero.shift_tables(records, "without_diagonal"))', ".2f",
-     "", ""),
-    ("1d", "truy vấn cuối, bỏ khóa 0 và chính token ấy", "last query, without key 0 and itself",
-     'over_texts(aero.shift_tables(records, "last_query"))', ".2f",
-     "cách chọn của notebook gốc, mạnh nhất ở GPT-2", "the original notebook's choice, strongest in GPT-2"),
-    ("1e", "chỉ khóa 0", "key 0 alone", 'over_texts(aero.shift_tables(records, "key_0"))', ".2f",
-     "ở mô hình có điểm hút, khóa 0 nằm bên dương", "in models with a sink, key 0 is on the positive side"),
-    ("1f", "trung vị của điểm thô", "median raw score",
-     "np.median(np.concatenate([r.raw_scores[..., aero.causal_mask(r.n_tokens)].flatten() for r in records]))", ".1f",
-     "", ""),
-    ("1g", "tỉ lệ nhỏ nhất và lớn nhất trong các tầng", "smallest and largest share of a layer",
-     'tables.groupby("layer").share_below_zero.mean().agg(["min", "max"]).tolist()', ".2f…",
-     "tùy tầng; ở GPT-2 tầng cuối đảo chiều", "depends on the layer; GPT-2's last one goes the other way"),
-    ("1h", "số đầu có quá nửa điểm dưới 0", "heads with more than half below 0",
-     "[(table.share_below_zero > 0.5).sum(), len(table)]", "of", "", ""),
-    ("1i", "truy vấn gặp khóa của đầu khác", "queries with the keys of other heads",
-     "pd.concat([aero.own_and_other_keys(*lm.queries_and_keys(text)) for text in texts]).other_share_below_zero.mean()",
-     ".2f", "độ lệch thuộc về từng cặp Q–K", "the shift belongs to each head's own pair of Q and K"),
-    ("Softmax nhìn thấy độ lệch.", "The softmax sees the shift."),
-    ("2a", "tỉ phần của trung bình bình phương thuộc về trung bình hàng",
-     "share of the mean square that is the row's mean",
-     "invisible(records)", ".2f",
-     "phần lớn là vô hình ở mọi mô hình đã huấn luyện", "mostly invisible in all trained models"),
-    ("2b", "dời mỗi hàng về quanh 0: trọng số chú ý đổi nhiều nhất", "centre each row: largest change of a weight",
-     "weight_change(records, center_rows)", ".0e", "sai: không đổi gì", "false: nothing changes"),
-    ("2c", "cộng vào mỗi hàng một hằng số để mọi điểm thành dương: mất mát đổi",
-     "add to each row a constant that makes all positive: change of loss",
-     'effects.loss_change["add a constant to each row"]', "+.3f", "sai: không đổi gì", "false: nothing changes"),
-    ("2d", "đặt điểm âm bằng 0: trọng số chú ý đổi nhiều nhất", "set negative scores to 0: largest change of a weight",
-     "weight_change(records, clip_negative)", ".2f",
-     "có đổi, vì phá luôn các hiệu trong hàng", "changes, because it destroys the differences in a row"),
-    ("2e", "đặt điểm âm bằng 0: mất mát đổi", "set negative scores to 0: change of loss",
-     'effects.loss_change["set negative scores to 0"]', "+.2f", "", ""),
-    ("2f", "xóa b_K: logit đổi nhiều nhất", "delete b_K: largest change of a logit",
-     "without_key_bias(lm, texts[0])", ".0e",
-     "b_K không có tác dụng gì (SmolLM2 không có)", "b_K does nothing (SmolLM2 has none)"),
-    ("Độ lệch làm chú ý thưa.", "The shift makes attention sparse."),
-    ("3a", "ρ của tỉ lệ điểm âm với entropy", "ρ of share below 0 with entropy",
-     'rho(table, "share_below_zero")', "+.2f",
-     "dấu đổi theo mô hình: tương quan không phân xử được", "its sign differs by model: correlation cannot judge"),
-    ("3b", "ρ của độ phân tán theo hàng với entropy", "ρ of row spread with entropy",
-     'rho(table, "row_spread")', "+.2f",
-     "mọi mô hình: phân tán nhiều thì thưa", "in all models: more spread, sparser"),
-    ("3c", "ρ của độ chênh của khóa 0 với entropy", "ρ of the gap of key 0 with entropy",
-     'rho(table, "sink_gap")', "+.2f",
-     "âm và mạnh ở mô hình có điểm hút; ở `mini` ngược dấu", "negative and strong where there is a sink"),
-    ("3d", "ρ của tỉ lệ điểm âm, cùng độ phân tán", "ρ of share below 0, at like spread",
-     'rho(table, "share_below_zero", "row_spread")', "+.2f",
-     "ở SmolLM2 còn lại một phần; 3e phân xử", "in SmolLM2 some of it remains; 3e decides"),
-    ("3e", "dời mỗi hàng về quanh 0: entropy, mất mát đổi", "centre each row: change of entropy, of loss",
-     'effect("centre each row")', "+.2f;", "sai: bỏ độ lệch không đổi gì", "false: without the shift nothing changes"),
-    ("3f", "độ phân tán × 2: entropy, mất mát đổi", "spread × 2: change of entropy, of loss",
-     'effect("spread × 2")', "+.2f;", "độ phân tán mới làm thưa", "it is the spread that makes it sparse"),
-    ("3g", "độ phân tán × 0,5: entropy, mất mát đổi", "spread × 0.5: change of entropy, of loss",
-     'effect("spread × 0.5")', "+.2f;", "", ""),
-    ("Độ lệch và điểm hút là một.", "Shift and sink are one thing."),
-    ("4a", "trọng số chú ý trên khóa 0; mức ngẫu nhiên", "weight on key 0; chance",
-     "[table.sink_weight.mean(), np.mean([(1 / np.arange(2, r.n_tokens + 1)).mean() for r in records])]", ".2f;",
-     "sai: `mini` lệch mà không có điểm hút", "false: `mini` has the shift and no sink"),
-    ("4b", "che khóa 0: entropy, mất mát đổi", "hide key 0: change of entropy, of loss",
-     'effect("hide key 0")', "+.2f;",
-     "gây hại nhiều hơn khi có điểm hút", "costs more where there is a sink"),
-    ("4c", "tỉ phần bình phương trong hàng do độ chênh của khóa 0; do một khóa bất kỳ",
-     "share of the squares within rows made by the gap of key 0; by any one key", "from_key_0(records)", ".2f;",
-     "phần lớn ở GPT-2", "most of them in GPT-2"),
-    ("Nó chừa chỗ cho vài liên kết ngữ pháp.", "It leaves room for a few grammatical links."),
-    *(
-        (number, f"đầu tốt nhất cho {vi}: phần trọng số; mức chỉ nhờ khoảng cách",
-         f"best head for {kind}: share; distance alone",
-         f'best_head(links, "{kind}")', "head", *verdict)
-        for number, kind, vi, verdict in (
-            ("5a", "determiner–noun", "hạn định từ – danh từ", ("có, ở cả hai mô hình", "found, in both models")),
-            ("5b", "adjective–noun", "tính từ – danh từ", ("ví dụ của bài gốc, yếu", "the lesson's own example, weak")),
-            ("5c", "verb–object", "động từ – tân ngữ", ("có, ở cả hai mô hình", "found, in both models")),
-            ("5d", "pronoun–antecedent", "đại từ – tiền ngữ", ("rõ ở SmolLM2", "clear in SmolLM2")),
-        )
-    ),
-    ("Chuẩn của W_Q, W_K ở các tầng cho biết tầng nào chú ý mạnh hơn (bài 06).",
-     "The norms of W_Q and W_K say which layers attend harder (lesson 06)."),
-    ("6a", "‖W_Q‖ ở tầng đầu, tầng cuối; cũng vậy, đã gộp `ln_1`",
-     "‖W_Q‖ in the first and the last layer; the same with `ln_1` folded in",
-     'first_and_last(matrices, "norm_w_q")', ".1f;",
-     "con số của riêng ma trận không so được giữa các tầng", "the matrix alone cannot be compared between layers"),
-    ("6b", "ρ của tầng với ‖W_Q W_Kᵀ‖; đã gộp `ln_1`", "ρ of layer and ‖W_Q W_Kᵀ‖; with `ln_1` folded in",
-     'by_depth(matrices, "norm_qk")', "+.2f;",
-     "sai: ở GPT-2 xu hướng biến mất, ở `mini` nó hiện ra", "false: in GPT-2 the trend goes, in `mini` one appears"),
-    ("6c", "ρ của tầng với ‖W_V W_O‖; đã gộp `ln_1`", "ρ of layer and ‖W_V W_O‖; with `ln_1` folded in",
-     'by_depth(matrices, "norm_ov")', "+.2f;",
-     "tăng theo tầng, gộp hay không cũng vậy", "rises with the layer, folded or not"),
-    ("6d", "W_Q W_Kᵀ, đã gộp: phần của Σσ² do 1/8 số giá trị kỳ dị giữ, trung bình; lớn nhất",
-     "W_Q W_Kᵀ, folded: share of Σσ² that 1/8 of the singular values hold, mean; largest",
-     'top_share(matrices, "qk_top_share")', ".2f;",
-     "`mini`: ít hướng; GPT-2: chỉ vài đầu như vậy", "`mini`: few directions; GPT-2: in some heads only"),
-    ("6e", "W_V W_O, cũng vậy", "W_V W_O, likewise", 'top_share(matrices, "ov_top_share")', ".2f;", "", ""),
-]  # fmt: skip
-
-PAGES = {
-    "vi": {
-        "file": "findings.vi.md",
-        "text": """\
-# Kết quả: độ lệch âm ra tòa
-
-[English](findings.md) · **Tiếng Việt**
-
-Từng khẳng định của bài giảng gốc, phép thử, con số của bốn mô hình, và phán quyết. Trang này do `make findings` tạo ra;
-mỗi con số là kết quả của câu lệnh mang cùng ký hiệu ở dưới. Văn bản: 16 cảnh nhỏ (64 câu) viết cho khóa học này
-(`aero_helpers/scenes.txt`). Riêng GPT-2 Small: ba câu, mỗi câu 6 token, do dự án Transformer Explainer
-(github.com/poloclub/transformer-explainer, giấy phép MIT) ghi lại; đó là điểm số đã ghi chứ không phải mô hình, nên
-thứ gì cần chạy mô hình thì để trống (–), và ở 3e–3g, 4b entropy tính từ điểm số đã đổi; mục 6 đo trên chính các ma trận
-chú ý của GPT-2 Small (OpenAI, giấy phép MIT có sửa đổi). [a; b]: khoảng tin cậy 95% bằng
-bootstrap, rút lại các văn bản (1a–1e, 5a–5d) hoặc các tầng (3a–3d). Mất mát tính bằng nat trên mỗi token.
-
-**Độ lệch âm có làm chú ý thưa không?** Không. Độ lệch có thật ở GPT-2 và ở `mini`; ở SmolLM2, tính chung, hầu như
-không có. Bỏ nó đi thì không trọng số chú ý nào đổi. Tính thưa gắn với độ phân tán theo hàng; ở GPT-2 Small phần lớn độ
-phân tán ấy là độ chênh của khóa 0, ở SmolLM2 entropy gắn chặt nhất với độ chênh ấy.
-""",
-        "heads": ("", "phép thử", "phán quyết"),
-        "commands": """\
-## Câu lệnh
-
-`make findings` đo lại `mini`, mô hình chưa huấn luyện và SmolLM2, cùng các câu đã ghi nếu có
-(`make findings RECORDED=thư_mục`). Với GPT-2 Small, khi kết nối được Hugging Face:
-`python docs/make_findings.py gpt2` thêm cột thứ năm, trên cùng 16 cảnh.
-
-Mỗi câu lệnh trong bảng chạy sau đoạn chuẩn bị này, trong thư mục `docs/`; các hàm nhỏ nằm trong `make_findings.py`.
-""",
-        "row": ("", "câu lệnh"),
-    },
-    "en": {
-        "file": "findings.md",
-        "text": """\
-# Findings: the negative shift on trial
-
-**English** · [Tiếng Việt](findings.vi.md)
-
-Every claim of the source lesson, its test, the numbers of four models, the verdict. `make findings` makes this page;
-each number is what the command of the same label below returns. Texts: 16 little scenes (64 sentences) written for this
-course (`aero_helpers/scenes.txt`). GPT-2 Small alone: three prompts of 6 tokens, recorded by the Transformer Explainer
-project (github.com/poloclub/transformer-explainer, MIT licence); these are recorded scores, not a model, so whatever
-would need to run the model is left open (–), and in 3e–3g and 4b the entropy is that of the changed scores; section 6
-is measured on GPT-2 Small's own attention matrices (OpenAI, modified MIT licence). [a, b]: 95% bootstrap intervals,
-texts drawn anew (1a–1e, 5a–5d) or layers (3a–3d). The loss is in nats a token.
-
-**Does the negative shift make attention sparse?** No. The shift is real in GPT-2 and in `mini`; in SmolLM2, taken
-together, there is hardly any. Remove it, and no attention weight changes. Sparsity goes with the spread within a row;
-in GPT-2 Small most of that spread is the gap of key 0, in SmolLM2 entropy goes closest with that gap.
-""",
-        "heads": ("", "test", "verdict"),
-        "commands": """\
-## Commands
-
-`make findings` measures `mini`, the untrained model and SmolLM2 again, and the recorded prompts where they are at hand
-(`make findings RECORDED=folder`). For GPT-2 Small, where the hub is within reach: `python docs/make_findings.py gpt2`
-adds a fifth column, on the same 16 scenes.
-
-Each command of the table runs after these lines, in `docs/`; the small functions stand in `make_findings.py`.
-""",
-        "row": ("", "command"),
-    },
-}
+sentences = aero.read_scenes(RIVALS)
+rivals = aero.rival_table([lm.record(sentence.text) for sentence in sentences], sentences)
+matrices = matrices_of(lm)  # or aero.read_head_matrices(file, 12) for GPT-2 Small's tensors without the model
+pairs = [[x[:, :, :9] for x in lm.queries_and_keys(text)] for text in texts]
+of_terms = partial(of_terms, pairs=pairs)
+profile_texts, long_texts = aero.shuffled_texts(scenes[::2], 24), aero.shuffled_texts(scenes[1::2], 12)
+cut = lambda text: lm.record(text, truncate=256)
+profile, long_records = aero.position_profile(map(cut, profile_texts)), list(map(cut, long_texts))
+parts = [aero.part_table([r.first(n) for r in long_records], profile) for n in WINDOWS]
+costs = partial(costs, lm=lm, texts=long_texts)
+"""
+# Names of it that recordings alone cannot give: a command that asks for one is then left open.
+OF_A_MODEL = {"lm", "texts", "effects", "links", "rivals", "matrices", "pairs", "long_records", "parts", "costs"}
 
 
-def measure(records, lm=None, matrices=None):
-    """{label: number or numbers} of every row that can be measured from a model, or from what there is of it."""
+def measure(lm):
+    """{label: number or numbers} of every row that a model can answer."""
+    names = globals() | {"lm": lm}
+    exec(SETUP, names)
+    prompts = [record.first(min(6, record.n_tokens)) for record in map(lm.record, PROMPTS)]
+    numbers = of_prompts(prompts) | by_length(names["long_records"], names["long_records"]) | by_window(names)
+    return numbers | measured([*CLAIMS, *LINKS, *MATRICES, *RAMP, *TERMS], names)
+
+
+def measured(rows, names, prefix=""):
+    """{label: what each row's command returns}; None where it asks for what `names` does not have."""
+    return {prefix + row[0]: _plain(_run(row[3], names)) for row in rows if len(row) > 2}
+
+
+def of_prompts(records):
+    """The claims on GPT-2's three prompts: what recorded scores alone can answer."""
     tables = aero.shift_tables(records)
-    names = {
-        **{"aero": aero, "np": np, "pd": pd, "center_rows": center_rows, "clip_negative": clip_negative},
-        **{f.__name__: f for f in (over_texts, rho, invisible, from_key_0, weight_change, without_key_bias, best_head)},
-        **{f.__name__: f for f in (by_depth, first_and_last, top_share)},
-        **{"records": records, "tables": tables, "table": aero.mean_over_texts(tables)},
-        "effect": partial(effect_on_scores, records=records),
-    }
-    if lm is not None:
-        scenes = aero.read_scenes()
-        texts = [scene.text for scene in scenes]
-        effects = aero.intervention_table(lm, texts).set_index("intervention")
-        names |= {"lm": lm, "texts": texts, "effects": effects, "links": aero.link_table(records, scenes)}
-        names["effect"] = partial(effect, effects=effects)
-        matrices = matrices_of(lm)
-    if matrices is not None:
-        names["matrices"] = matrices
-    return {row[0]: _plain(_run(row[3], names)) for row in ROWS if len(row) > 2}
+    names = {"records": records, "tables": tables, "table": aero.mean_over_texts(tables)}
+    return measured(CLAIMS, names | {"effect": partial(effect_on_scores, records=records)}, "p")
+
+
+def by_length(records, seen):
+    """The rows of table 3, each once for each length that any record has."""
+    numbers = {}
+    for n in LENGTHS:
+        cut = {
+            name: [record.first(n) for record in each if record.n_tokens >= n]
+            for name, each in (("records", records), ("seen", seen))
+        }
+        names = {name: each for name, each in cut.items() if each}
+        numbers |= {f"{row[0]}.{n}": _plain(_run(row[3], names)) for row in BY_LENGTH}
+    return numbers
+
+
+def by_window(names):
+    """The rows of table 4: a command returns one entry a window."""
+    rows = {row[0]: _plain(_run(row[3], names)) for row in PARTS}
+    return {f"{label}.{n}": each for label, found in rows.items() for n, each in zip(WINDOWS, found)}
 
 
 def measure_recorded(folder):
-    """GPT-2 Small's column, from recorded scores and, where the folder has them, its attention tensors."""
-    file = folder / "attention.safetensors"
-    return measure(read_records(folder), matrices=aero.read_head_matrices(file, 12) if file.exists() else None)
+    """GPT-2 Small's column, from what others recorded and, where the folder has them, its attention tensors."""
+    prompts, (records, seen) = read_prompts(folder), read_longer(folder)
+    file, names = folder / "attention.safetensors", {}
+    if file.exists():
+        names = {"matrices": aero.read_head_matrices(file, 12), "pairs": [read_queries_and_keys(folder)]}
+        names["of_terms"] = partial(of_terms, pairs=names["pairs"])
+    numbers = of_prompts(prompts) | by_length(prompts + records, prompts + seen)
+    return numbers | measured(MATRICES, names) | measured(TERMS, names)
 
 
 def _run(command, names):
-    """What a command returns; None where it needs a model, and there are records alone."""
-    needed = {"lm", "texts", "effects", "links", "matrices"} & set(compile(command, "command", "eval").co_names)
-    return eval(command, names) if needed <= names.keys() else None
+    asked = set(re.findall(r"\w+", command))
+    known = {name: value for name, value in names.items() if value is not None}
+    missing = asked & (OF_A_MODEL | {"records", "seen"}) - known.keys()
+    return None if missing else eval(command, globals() | known)
 
 
 def _plain(value):
@@ -374,12 +390,18 @@ def _plain(value):
 
 def written(value, how):
     """A value as it stands in the table."""
-    if how == "of":
-        return f"{value[0]:.0f} / {value[1]:.0f}"
     if value is None:
         return "–"
+    if how == "of":
+        return f"{value[0]:.0f} / {value[1]:.0f}"
     if how == "head":
         return f"{value[0]}: {_with_interval(value[1:4], '.2f')}; {value[4]:.2f}"
+    if how == "wins":
+        own, rival, wins, links, *other = value
+        of_order = f"{own:.2f} : {rival:.2f} ({wins:.0f}/{links:.0f})"
+        return f"{of_order}; {written(other, how)}" if other else of_order
+    if how == "both":
+        return f"{value[0]}: {written(value[1:], 'wins')}"
     if how.endswith("…"):
         return " … ".join(_number(part, how[:-1]) for part in value)
     if how.endswith(";"):
@@ -404,22 +426,42 @@ def _number(number, how):
 def page(numbers, language):
     """One of the two pages."""
     about, which = PAGES[language], ("vi", "en").index(language)
-    columns = [column for column in COLUMNS if column in numbers]
-    heads = [*about["heads"][:2], *(COLUMNS[column][which] for column in columns), about["heads"][2]]
-    lines = [about["text"], _line(heads), _line(["---"] * len(heads))]
-    commands = [_line(about["row"]), _line(["---"] * 2)]
-    for row in ROWS:
+    lines, commands = [about["text"]], {}
+    for prefix, rows, lengths, wanted, *titles in TABLES:
+        columns = [column for column in wanted if column in numbers]
+        lines += ["", f"## {titles[which][0]}", "", titles[which][1], ""]
+        lines += _table(numbers, rows, prefix, lengths, columns, which)
+        commands |= {row[0]: row[3] for row in rows if len(row) > 2}
+    commands = [_line([label, f"`{command}`"]) for label, command in commands.items()]
+    setup = f"```python\n{LOAD}{SETUP}```\n"
+    return "\n".join([*lines, "", about["commands"], setup, _line(about["row"]), _line(["---"] * 2), *commands, ""])
+
+
+def _table(numbers, rows, prefix, lengths, columns, which):
+    """The lines of one table: a row a test, or a row a test and length. A row that no column answers is left out."""
+    with_verdict = lengths is None
+    heads = list(PAGES[("vi", "en")[which]]["heads"])
+    heads = [
+        *heads[:2],
+        *(heads[2:3] if lengths else []),
+        *(COLUMNS[c][which] for c in columns),
+        *heads[3:][:with_verdict],
+    ]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for row in rows:
         if len(row) == 2:
-            lines.append(_line(["", f"**{row[which]}**", *[""] * (len(columns) + 1)]))
+            lines.append(_line(["", f"**{row[which]}**", *[""] * (len(columns) + with_verdict)]))
             continue
-        label, *tests, command, how, verdict_vi, verdict_en = row
-        cells = [written(numbers[column].get(label), how) for column in columns]
-        if language == "vi":
-            cells = [_decimal_commas(cell) for cell in cells]
-        lines.append(_line([label, tests[which], *cells, (verdict_vi, verdict_en)[which]]))
-        commands.append(_line([label, f"`{command}`"]))
-    setup = f"```python\n{SETUP}\n```\n"
-    return "\n".join([*lines, "", about["commands"], setup, *commands, ""])
+        label, test, how = prefix + row[0], row[1 + which], row[4]
+        for n in lengths or [None]:
+            values = [numbers[column].get(label if n is None else f"{label}.{n}") for column in columns]
+            if all(value is None for value in values):
+                continue
+            cells = [written(value, how) for value in values]
+            cells = [_decimal_commas(cell) for cell in cells] if which == 0 else cells
+            verdict = [row[5 + which] if not prefix else ""] if with_verdict else []
+            lines.append(_line([label, test, *([] if n is None else [str(n)]), *cells, *verdict]))
+    return lines
 
 
 def _line(cells):
@@ -428,23 +470,21 @@ def _line(cells):
 
 def _decimal_commas(cell):
     """0.81 [0.80, 0.81] as Vietnamese writes it: 0,81 [0,80; 0,81]. A head's name, 3.3:, keeps its point."""
-    head, colon, rest = cell.rpartition(": ")
-    return head + colon + rest.replace(", ", "; ").replace(".", ",")
+    head, rest = re.fullmatch(r"(\d+\.\d+: )?(.*)", cell).groups(default="")
+    return head + rest.replace(", ", "; ").replace(".", ",")
 
 
 def main(name=None, folder=None):
     if name not in (None, *COLUMNS) or (name == "recorded") != (folder is not None):
         sys.exit(__doc__)
+    measured = {}
     if name == "recorded":
         measured = {name: measure_recorded(Path(folder))}
     elif name is not None:
-        lm = aero.load("mini").untrained() if name == "untrained" else aero.load(name)
-        measured = {name: measure([lm.record(scene.text) for scene in aero.read_scenes()], lm)}
-    else:
-        measured = {}
+        measured = {name: measure(aero.load("mini").untrained() if name == "untrained" else aero.load(name))}
     numbers = (json.loads(NUMBERS.read_text(encoding="utf-8")) if NUMBERS.exists() else {}) | measured
-    pages = {about["file"]: page(numbers, language) for language, about in PAGES.items()}
     NUMBERS.write_text(json.dumps(numbers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    pages = {about["file"]: page(numbers, language) for language, about in PAGES.items()}
     for name, text in pages.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 

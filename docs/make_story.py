@@ -7,26 +7,16 @@ FOLDER holds `recorded_scores.npz` (raw_scores_i [12, 12, T, T], before scaling 
 (github.com/poloclub/transformer-explainer, MIT). Three short prompts: the picture says so.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
+from recordings import read_prompts
 
 import aero_helpers as aero
 
 SOURCE = "GPT-2 Small, 12 × 12 heads; 3 short prompts of 6 tokens, recorded by the Transformer Explainer project (MIT)"
-
-
-def read_records(folder):
-    prompts = json.loads((folder / "recorded_prompts.json").read_text(encoding="utf-8"))
-    with np.load(folder / "recorded_scores.npz") as file:
-        return [
-            aero.AttentionRecord(prompt["tokens"], file[f"raw_scores_{i}"], 64, "GPT-2 Small")
-            for i, prompt in enumerate(prompts)
-        ]
 
 
 def draw(records):
@@ -50,4 +40,4 @@ def draw(records):
 if __name__ == "__main__":
     aero.plots.use_style()
     aero.set_language("en")
-    draw(read_records(Path(sys.argv[1]))).savefig(Path(__file__).parent / "story.png")
+    draw(read_prompts(Path(sys.argv[1]))).savefig(Path(__file__).parent / "story.png")

@@ -8,7 +8,10 @@ import aero_helpers as aero
 from aero_helpers import interventions
 from aero_helpers.recording import capture
 
-INVISIBLE = {"add a constant to each row": interventions.lift_rows, "centre each row": interventions.center_rows}
+INVISIBLE = {
+    "add a constant to each row": interventions.lift_rows,
+    "remove each row's level": interventions.without_level,
+}
 
 
 def logits(lm, change=None):
@@ -67,9 +70,33 @@ def test_lifting_leaves_no_negative_score(mini):
 
 
 def test_a_hidden_key_0_gets_no_weight_from_later_queries(mini):
-    with mini.intervene(interventions.hide_key_0):
+    with mini.intervene(interventions.hide_key(0)):
         weights = mini.record(TEXT).weights()
     assert (weights[..., 1:, 0] == 0).all() and (weights[..., 0, 0] == 1).all()
+
+
+def test_another_hidden_key_is_the_control_and_keeps_itself(mini):
+    with mini.intervene(interventions.hide_key(3)):
+        weights = mini.record(TEXT).weights()
+    assert (weights[..., 4:, 3] == 0).all() and (weights[..., 3, 3] > 0).all()
+    assert weights.sum(-1).numpy() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="key: expected a whole number of at least 1, got -1"):
+        interventions.hide_key(-1)
+
+
+def test_a_level_alone_is_uniform_attention_wherever_it_lies(mini):
+    with mini.intervene(interventions.level_alone):
+        weights = mini.record(TEXT).weights()
+    n_keys = torch.arange(1.0, weights.shape[-1] + 1)
+    assert (weights - (1 / n_keys)[:, None] * aero.causal_mask(len(n_keys))).abs().max() < 1e-6
+
+
+def test_token_losses_are_the_loss_token_by_token(mini):
+    ids = mini.encode(TEXT)[0]
+    with torch.no_grad():
+        expected = -mini.model(ids[None]).logits[0].log_softmax(-1)[torch.arange(len(ids) - 1), ids[1:]]
+    assert mini.token_losses(TEXT).numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+    assert mini.loss(TEXT) == pytest.approx(expected.mean().item(), abs=1e-6)
 
 
 def test_spread_goes_with_entropy(mini):
@@ -92,7 +119,7 @@ def test_the_model_is_itself_again_afterwards_even_after_an_error(mini):
 def test_interventions_nest_and_the_innermost_counts(mini):
     with mini.intervene(interventions.clip_negative):
         outer = mini.record(TEXT).raw_scores
-        with mini.intervene(interventions.hide_key_0):
+        with mini.intervene(interventions.hide_key(0)):
             inner = mini.record(TEXT).raw_scores
         assert torch.equal(mini.record(TEXT).raw_scores, outer)
     assert inner.min() == interventions.HIDDEN
@@ -124,7 +151,7 @@ def test_padding_leaves_no_trace_under_an_intervention(mini):
     ids = mini.encode(TEXT)[0]
     padded = torch.cat([ids, torch.zeros(5, dtype=ids.dtype)])[None]
     mask = (torch.arange(padded.shape[1]) < len(ids)).long()[None]
-    with torch.no_grad(), mini.intervene(interventions.center_rows):
+    with torch.no_grad(), mini.intervene(interventions.without_level):
         with_padding = mini.model(padded, attention_mask=mask).logits[:, : len(ids)]
     assert (with_padding - logits(mini)).abs().max() < 1e-3
     scores, _ = capture(mini.model, ids)

@@ -4,7 +4,7 @@ import torch
 from conftest import TEXT
 
 import aero_helpers as aero
-from aero_helpers.links import KINDS, SCENES, Link, Scene
+from aero_helpers.links import KINDS, RIVALS, SCENES, Link, Scene
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,10 @@ def test_links_are_the_ones_that_are_meant(scenes):
         ("The dog ran. | The dog", "expected a sentence and 4 columns"),
         ("The dog ran. | The cat | | |", "expected the words 'The cat' in this order"),
         ("The dog ran. | dog The | | |", "expected the words 'dog The' in this order"),
-        ("The dog ran. | dog | | |", "expected 'earlier later' or 'earlier later#2', got 'dog'"),
-        ("The dog ran. | The dog#0 | | |", "expected 'earlier later' or 'earlier later#2', got 'The dog#0'"),
+        ("The dog ran. | dog | | |", "expected 'earlier later', 'earlier later#2' or .*, got 'dog'"),
+        ("The dog ran. | The dog#0 | | |", "or 'earlier later ~ rival', got 'The dog#0'"),
+        ("The dog ran. | The dog ~ cat | | |", "expected the words 'The dog ~ cat' in this order"),
+        ("The dog ran. | The dog ~ The | | |", "expected a rival before the later word"),
         ("The dog ran. | The dog#2 | | |", "expected the words 'The dog#2' in this order"),
     ],
 )
@@ -166,8 +168,81 @@ def test_records_of_other_texts_are_refused(mini, scenes):
         aero.link_table([], [])
 
 
-def test_minis_determiner_head_is_found_again(mini, scenes):
-    """The numbers that notebook 04b speaks of."""
+@pytest.fixture(scope="module")
+def sentences():
+    return aero.read_scenes(RIVALS)
+
+
+def test_each_kind_has_sixty_rivals_half_of_them_nearer(sentences):
+    links = [link for scene in sentences for link in scene.links]
+    assert all(len(scene.links) == 1 for scene in sentences) and all(link.rival for link in links)
+    assert len({scene.text for scene in sentences}) == len(sentences)
+    for kind in KINDS:
+        nearer = [link.rival[0] > link.earlier[0] for link in links if link.kind == kind]
+        assert len(nearer) >= 60 and sum(nearer) == len(nearer) / 2
+
+
+def test_pairs_of_sentences_have_the_same_words_in_another_order(sentences):
+    for near, far in zip(sentences[::2], sentences[1::2]):
+        (one,), (other,) = near.links, far.links
+        assert one.kind == other.kind
+        for place in ("earlier", "later", "rival"):
+            words = [s.text[slice(*getattr(link, place))].lower() for s, link in ((near, one), (far, other))]
+            assert words[0] == words[1]
+        assert one.rival[0] < one.earlier[0] and other.rival[0] > other.earlier[0]
+
+
+def test_the_table_of_rivals_against_a_loop(mini, sentences):
+    chosen = sentences[40:44]
+    records = [mini.record(scene.text) for scene in chosen]
+    table = aero.rival_table(records, chosen).set_index(["text", "layer", "head"])
+    for i, (record, scene) in enumerate(zip(records, chosen)):
+        weights = record.head_weights(3, 3).double().numpy()
+        ends = np.cumsum([len(token) for token in record.tokens])
+        spans = [(end - len(token.strip()), end) for token, end in zip(record.tokens, ends)]
+        inside = lambda a, b: [t for t, (start, end) in enumerate(spans) if a < end and start < b]  # noqa: B023, E731
+        (link,) = scene.links
+        queries = inside(*link.later)
+        row = table.loc[(i, 3, 3)]
+        assert row.own == pytest.approx(np.mean([weights[q, inside(*link.earlier)].sum() for q in queries]))
+        assert row.rival == pytest.approx(np.mean([weights[q, inside(*link.rival)].sum() for q in queries]))
+        assert row.non_sink == pytest.approx(np.mean([weights[q, 1:].sum() for q in queries]))
+        assert row.rival_is_nearer == (i % 2 == 1)
+    shares = aero.rival_shares(table.reset_index()).set_index(["rival_is_nearer", "layer", "head"])
+    near = table.loc[[(0, 3, 3), (2, 3, 3)]]
+    assert shares.loc[(False, 3, 3)].own_share == pytest.approx(near.own.sum() / near.non_sink.sum())
+    assert (
+        shares.loc[(False, 3, 3)].n_links == 2 and shares.loc[(False, 3, 3)].own_wins == (near.own > near.rival).sum()
+    )
+
+
+def test_links_without_a_rival_and_rivals_at_key_0_are_refused(mini, scenes):
+    with pytest.raises(ValueError, match=r"expected links with a rival \(see rivals.txt\), got none"):
+        aero.rival_table([mini.record(scenes[0].text)], scenes[:1])
+    at_0 = Scene("Dogs saw dogs.", (Link("verb–object", (5, 8), (9, 13), (0, 4)),))
+    with pytest.raises(ValueError, match=r"expected no word of 'Dogs saw dogs\.' at key 0"):
+        aero.rival_table([mini.record(at_0.text)], [at_0])
+
+
+def test_minis_head_looks_at_the_nearest_determiner_not_at_the_nouns_own(mini, sentences):
+    """What lesson 04c finds, and what a comparison with distance alone does not."""
+    chosen = [scene for scene in sentences if scene.links[0].kind == "determiner–noun"]
+    shares = aero.rival_shares(aero.rival_table([mini.record(scene.text) for scene in chosen], chosen))
+    head = shares[(shares.layer == 3) & (shares["head"] == 3)].set_index("rival_is_nearer")
+    assert head.own_share[False] > 0.6 and head.own_wins[False] == 32
+    assert head.own_share[True] < 0.05 < 0.2 < head.rival_share[True] and head.own_wins[True] == 0
+
+
+def test_shuffled_texts_hold_every_sentence_once_and_are_the_same_each_time(scenes):
+    texts = aero.shuffled_texts(scenes[:3], 5)
+    sentences = sorted(sentence for scene in scenes[:3] for sentence in scene.sentences)
+    assert len(sentences) == 12 and len(set(texts)) == 5
+    assert all(sorted(Scene(text, ()).sentences) == sentences for text in texts)
+    assert texts == aero.shuffled_texts(scenes[:3], 5) != aero.shuffled_texts(scenes[:3], 5, seed=1)
+
+
+def test_minis_best_head_against_distance_alone_is_found_again(mini, scenes):
+    """The numbers that notebook 04c speaks of."""
     shares = aero.link_shares(aero.link_table([mini.record(scene.text) for scene in scenes], scenes))
     best = shares.loc[shares[shares.kind == "determiner–noun"].share.idxmax()]
     assert (best.layer, best["head"]) == (3, 3)

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 import torch
+from conftest import TEXT
 from safetensors.torch import load_file, save_file
 
 import aero_helpers as aero
@@ -264,3 +265,16 @@ def test_a_text_beyond_the_context_is_counted_and_can_be_cut(mini):
         mini.record(text)
     first = mini.record("At last, " + text, truncate=True)
     assert first.n_tokens == 256 and first.tokens[:2] == mini.encode("At last,")[1][:2]
+
+
+def test_a_text_may_be_cut_to_a_number_of_tokens(mini):
+    text = " ".join([TEXT] * 30)
+    whole = mini.encode(text, truncate=True)[0]
+    assert len(whole) == 256 and torch.equal(mini.encode(text, truncate=40)[0], whole[:40])
+    assert torch.allclose(mini.token_losses(text, truncate=40), mini.token_losses(text, truncate=True)[:39], atol=1e-4)
+    assert mini.record(TEXT, truncate=5).tokens == mini.record(TEXT).tokens[:5]
+    for wrong in (0, -3, 2.5, "9"):
+        with pytest.raises(ValueError, match="truncate: expected a whole number of at least 1"):
+            mini.encode(TEXT, truncate=wrong)
+    with pytest.raises(ValueError, match="truncate: expected at most 256, the context of mini, got 257"):
+        mini.encode(TEXT, truncate=257)

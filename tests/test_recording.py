@@ -237,3 +237,35 @@ def test_a_model_outside_the_attention_interface_is_named(mini):
     for call in (capture, queries_and_keys):
         with pytest.raises(ValueError, match="GPT2LMHeadModel does not use transformers' attention interface"):
             call(model, torch.tensor([1, 2]))
+
+
+def test_the_first_tokens_of_a_record_are_the_record_of_the_first_tokens(mini, record):
+    """No token looks ahead, so cutting afterwards and cutting before is the same."""
+    short = record.first(7)
+    alone = mini.record("".join(record.tokens[:7]))
+    assert short.tokens == alone.tokens == record.tokens[:7]
+    assert (short.raw_scores - alone.raw_scores).abs().max() < 1e-3
+    with pytest.raises(ValueError, match=f"at most {record.n_tokens}, the length of the record, got 500"):
+        record.first(500)
+    with pytest.raises(ValueError, match="expected a whole number of at least 1, got 0"):
+        record.first(0)
+
+
+def test_a_text_may_stand_at_later_positions(mini, record):
+    """Against the model itself, told its positions: and a model of absolute positions scores otherwise there."""
+    ids = mini.encode(TEXT)[0][None]
+    places = torch.arange(100, 100 + ids.shape[1])[None]
+    with torch.no_grad():
+        mini.model.set_attn_implementation("eager")
+        own = torch.cat(mini.model(ids, position_ids=places, output_attentions=True).attentions)
+        mini.model.set_attn_implementation("sdpa")
+    moved = mini.record(TEXT, first_position=100)
+    assert (moved.weights() - own).abs().max() < 1e-5
+    assert (moved.raw_scores - record.raw_scores).abs().max() > 10
+    assert torch.equal(mini.record(TEXT, first_position=0).raw_scores, record.raw_scores)
+
+
+@pytest.mark.parametrize("first", [-1, 250, 1.0, True, "0", None])
+def test_positions_beyond_the_context_are_refused(mini, first):
+    with pytest.raises(ValueError, match=r"first_position: expected 0 to 2\d\d for \d+ tokens in a context of 256"):
+        mini.record(TEXT, first_position=first)

@@ -47,7 +47,7 @@ def test_captured_queries_and_keys_reproduce_its_own_attention(smol, own):
     assert (wrong - own[0]).abs().max() > 0.3
 
 
-@pytest.mark.parametrize("change", [interventions.lift_rows, interventions.center_rows])
+@pytest.mark.parametrize("change", [interventions.lift_rows, interventions.without_level])
 def test_what_is_constant_in_a_row_is_invisible(smol, own, change):
     with torch.no_grad(), smol.intervene(change):
         logits = smol.model(smol.encode(TEXT)[0][None]).logits
@@ -71,6 +71,21 @@ def test_the_shift_is_no_law_and_the_sink_is_there(smol):
     assert by_layer.min() < 0.2 and by_layer.max() > 0.8
     assert key_0.share_below_zero.mean() < 0.08
     assert table.sink_weight.mean() > 5 * 0.07
+
+
+def test_another_place_in_the_context_changes_nothing(smol):
+    """Rotary positions enter the scores through their difference alone (Su et al. 2021)."""
+    record, moved = smol.record(TEXT), smol.record(TEXT, first_position=500)
+    assert (moved.raw_scores - record.raw_scores).abs().max() < 1e-3 * record.raw_scores.abs().max()
+
+
+def test_a_sink_is_a_role(smol):
+    """science, section 7: with key 0 hidden, key 1 takes its place."""
+    weights = {}
+    for name, change in (("as it is", lambda scores, layer: scores), ("hidden", interventions.hide_key(0))):
+        with smol.intervene(change):
+            weights[name] = smol.record(TEXT).weights()[..., 2:, 1].mean().item()
+    assert weights["as it is"] < 0.05 and weights["hidden"] > 0.3
 
 
 def test_what_gpt2_alone_has_is_refused_by_name(smol):

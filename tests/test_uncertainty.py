@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, ttest_rel
+from statsmodels.stats.multitest import multipletests
 
 import aero_helpers as aero
+from aero_helpers.exercises import check
 
 
 def mean(table):
@@ -118,3 +120,9 @@ def test_the_partial_correlation_is_that_of_what_the_third_leaves_unexplained():
     left = [ranks[:, i] - design @ np.linalg.lstsq(design, ranks[:, i], rcond=None)[0] for i in (0, 1)]
     assert aero.rank_correlation(table, "x", "y", given="z") == pytest.approx(np.corrcoef(left)[0, 1])
     assert aero.rank_correlation(table, "x", "y") > 0.3 > abs(aero.rank_correlation(table, "x", "y", given="z"))
+
+
+def test_holm_in_exercise_5_of_lesson_06_is_statsmodels_holm():
+    for a, b in check.heads_apart.inputs:
+        expected = multipletests(ttest_rel(a, b).pvalue, 0.05, method="holm")[0].sum()
+        assert check.heads_apart.right(a, b) == expected

@@ -1,0 +1,104 @@
+"""A score has three parts, and the softmax sees two: level, position, content.
+
+    raw score [query, key] = level [query] + position [query, key] + content [query, key]
+
+Level is the mean of a row over its past: the softmax over keys cannot see it. Position is what is left
+of a row on the mean over many texts: it depends on where query and key stand, and on no word. Content
+is the rest: what these words do at these places. The mean over texts has to come from other texts than
+those that are measured, or their own words pass for position.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from aero_helpers.attention import causal_mask, row_means
+from aero_helpers.recording import require_record
+
+
+def position_profile(records):
+    """The mean of the records' scores, each row less its level: float32 [layer, head, query, key], the future 0.
+
+    `records`: any iterable of records of one model and one length (`record.first` cuts them), which are
+    read one by one. With n records a part 1/n of the content is left in it.
+
+    Raises TypeError for anything but records, ValueError where there are none or they differ in model or length.
+    """
+    first, total, n = None, 0.0, 0
+    for record in records:
+        first = _require_like(record, first)
+        total, n = total + without_level(record.raw_scores.double()), n + 1
+    if first is None:
+        raise ValueError("records: expected at least one record, got none")
+    return (total / n).float()
+
+
+def part_table(records, profile):
+    """How large the three parts are: a pandas table, one row a (layer, head).
+
+    level, position, content: shares of the mean square of the causal raw scores of rows 1, 2, … (row 0 has
+        one score, all level), the rows of all records pooled; they sum to 1. level: what the rows' means
+        hold. content: what is left when level and profile are taken away. position = 1 − level − content:
+        what the profile explains; below 0 where it explains nothing and only adds noise.
+    mean_square: that mean square itself, in squared units of the raw score: weights for means over heads.
+
+    `records`: any iterable of records of one model, none longer than the profile, which was made from
+    other texts (`position_profile`).
+
+    Raises TypeError for anything but records, ValueError where there are none, they are of several models or
+    one has under 2 tokens, and for a profile of other heads or of shorter texts.
+    """
+    profile = torch.as_tensor(profile).double()
+    first, sums, n_scores = None, 0.0, 0
+    for record in records:
+        first = _require_like(record, first, same_length=False)
+        if profile.dim() != 4 or profile.shape[:2] != record.shape or profile.shape[-1] < record.n_tokens:
+            raise ValueError(
+                f"profile: expected [{record.n_layers}, {record.n_heads}, T, T] with T at least {record.n_tokens},"
+                f" got {list(profile.shape)}"
+            )
+        if record.n_tokens < 2:
+            raise ValueError("records: expected texts of 2 tokens or more, got one of 1: its score is all level")
+        scores = record.raw_scores.double()[..., 1:, :]
+        past = causal_mask(record.n_tokens)[1:]
+        visible = without_level(record.raw_scores.double())[..., 1:, :]
+        content = (visible - profile[..., 1 : record.n_tokens, : record.n_tokens]) * past
+        squares = [(scores * past) ** 2, visible**2, content**2]
+        sums = sums + torch.stack([square.sum((-2, -1)) for square in squares]).numpy()
+        n_scores += past.sum().item()
+    if first is None:
+        raise ValueError("records: expected at least one record, got none")
+    total, visible, content = sums
+    layers, heads = np.indices(total.shape).reshape(2, -1)
+    with np.errstate(invalid="ignore"):  # a head whose scores are all 0 has no shares
+        shares = {"level": 1 - visible / total, "position": (visible - content) / total, "content": content / total}
+    columns = {name: share.ravel() for name, share in shares.items()}
+    return pd.DataFrame({"layer": layers, "head": heads} | columns | {"mean_square": (total / n_scores).ravel()})
+
+
+def pooled_parts(table, by=None):
+    """`part_table`'s shares over several heads, each head weighted by its mean square: a row for each value of `by`.
+
+    With `by` None one row for all heads: a Series of level, position and content.
+    """
+    names = ["level", "position", "content"]
+    squares = table[names].mul(table["mean_square"], axis=0)
+    if by is None:
+        return squares.sum() / table["mean_square"].sum()
+    return squares.groupby(table[by]).sum().div(table.groupby(by)["mean_square"].sum(), axis=0)
+
+
+def without_level(scores, layer=None):
+    """Subtract from each row the mean of its past, and put 0 in the future: all that the softmax sees is kept."""
+    return (scores - row_means(scores)) * causal_mask(scores.shape[-1], scores.device)
+
+
+def _require_like(record, first, same_length=True):
+    """The first of the records; ValueError where this one is of another model or, if asked for, another length."""
+    require_record(record)
+    first = first or record
+    alike = (record.model_name, record.shape) == (first.model_name, first.shape)
+    if not alike or (same_length and record.n_tokens != first.n_tokens):
+        length = " and one length" if same_length else ""
+        raise ValueError(f"records: expected records of one model{length}, got {first} and {record}")
+    return first
