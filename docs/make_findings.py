@@ -127,10 +127,16 @@ def weight_change(records, change):
     return max(largest_weight_change(record, change) for record in records)
 
 
-def on_key_1(records, change=None):
+def on_key_1(records):
     """Mean weight of queries 2, 3, … on key 1: [as it is, with key 0 hidden in the recorded scores]."""
     hidden = [changed_record(record, hide_key(0)) for record in records]
     return [np.mean([r.weights()[..., 2:, 1].mean().item() for r in each]) for each in (records, hidden)]
+
+
+def on_key_1_running(lm, texts):
+    """Mean weight of queries 2, 3, … on key 1 while the model runs with key 0 hidden in every layer."""
+    with lm.intervene(hide_key(0)):
+        return np.mean([lm.record(text).weights()[..., 2:, 1].mean().item() for text in texts])
 
 
 def with_other_keys(lm, text, n_turns=20):

@@ -1,6 +1,7 @@
 """Measure what `train.py` made and put it into the package: weights, tokenizer, history, card.
 
-python -m aero_helpers.mini.report CORPUS --run build/mini
+    python -m aero_helpers.mini.report CORPUS --run build/mini
+    python -m aero_helpers.mini.report CORPUS                    the card alone, of the model that is in the package
 """
 
 import argparse
@@ -13,12 +14,16 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
+from aero_helpers.mini import training_history
 from aero_helpers.mini.train import BATCH, CONTEXT, HELD_OUT, SEED, encode, held_out_loss, read_corpus
 from aero_helpers.models import MINI_FILES, LanguageModel, read_folder
+from aero_helpers.parts import part_table, pooled_parts, position_profile
 from aero_helpers.recording import AttentionRecord, capture
 from aero_helpers.shift import select_entries, shift_table
 
 HERE = Path(__file__).parent
+PLACES = (0, 64, 128, 192, 240, 255)  # of keys
+PROFILE_WINDOWS = 48
 HISTORY_WINDOWS = 8  # of CONTEXT tokens, evenly spaced over the held-out books
 # Bin edges of the history's histograms, in units of the raw score: even in arcsinh, 0 among them, for scores of
 # ±0.1 at the start of the training and ±500 at its end.
@@ -99,9 +104,22 @@ def chance():
     }
 
 
-def in_quarter(i):
-    """The rows of the i-th quarter of the queries: bool [query, 1]."""
-    return (torch.arange(CONTEXT) * 4 // CONTEXT == i)[:, None]
+def position_numbers(lm, tokens):
+    """How scores go with the position of the key, on held-out windows: what the card says of the ramp."""
+    measured = [record_ids(lm, ids) for ids in windows_of(tokens["held_out"], HISTORY_WINDOWS)]
+    profile = position_profile(record_ids(lm, ids) for ids in windows_of(tokens["train"], PROFILE_WINDOWS))
+    parts = pooled_parts(part_table(measured, profile))
+    scores = torch.stack([record.raw_scores for record in measured])
+    late, keys = torch.arange(CONTEXT)[:, None] >= CONTEXT * 3 // 4, torch.arange(CONTEXT) * 4 // CONTEXT
+    of_quarter = [select_entries(CONTEXT) & late & (keys == i) for i in range(4)]
+    return {
+        "places": " | ".join(map(str, PLACES)),
+        "dashes": " | ".join(["---"] * len(PLACES)),
+        "ramp": " | ".join(f"{score:.0f}" for score in scores[..., -1, list(PLACES)].mean((0, 1, 2)).tolist()),
+        "quarters": ", ".join(f"{(scores[..., each] < 0).float().mean():.2f}" for each in of_quarter),
+        "profile_windows": PROFILE_WINDOWS,
+        **{name: f"{share:.2f}" for name, share in parts.items()},
+    }
 
 
 def sample(lm, prompt, n_tokens=60):
@@ -112,7 +130,7 @@ def sample(lm, prompt, n_tokens=60):
     return lm.tokenizer.decode(out[0]).replace("\n", " ")
 
 
-def card(lm, run, corpus, tokens, habits, columns):
+def card(lm, corpus, tokens, habits, columns):
     """The model card, every number of it measured here."""
     books = {book["file"]: book for book in json.loads((corpus / "manifest.json").read_text(encoding="utf-8"))}
     steps = int(columns["step"][-1])
@@ -124,8 +142,6 @@ def card(lm, run, corpus, tokens, habits, columns):
     for name, heads in habits.items():
         layer, head = divmod(heads.argmax().item(), lm.n_heads)
         rows.append(f"| {name} | {layer}.{head} | {heads.max():.2f} | {heads.mean():.2f} | {by_chance[name]:.2f} |")
-    by_query = torch.stack([record_ids(lm, ids).raw_scores for ids in windows_of(tokens["held_out"], HISTORY_WINDOWS)])
-    quarters = [(by_query[..., select_entries(CONTEXT) & in_quarter(i)] < 0).float().mean().item() for i in range(4)]
     layers = [
         f"| {i} | {share.mean():.2f} | {mean.mean():.1f} | {sink.mean():.3f} |"
         for i, (share, mean, sink) in enumerate(
@@ -146,32 +162,36 @@ def card(lm, run, corpus, tokens, habits, columns):
         loss=f"{loss:.2f}", bigram=f"{bigram:.2f}", difference=f"{bigram - loss:.2f}", seed=SEED,
         first_loss=f"{columns['held_out_loss'][0]:.2f}",
         sample=sample(lm, "The old man looked at the sea, and"), habits="\n".join(rows), by_layer="\n".join(layers),
-        windows=HISTORY_WINDOWS, snapshots=len(columns["step"]),
-        quarters=" · ".join(f"{share:.2f}" for share in quarters), books="\n".join(listed),
+        windows=HISTORY_WINDOWS, snapshots=len(columns["step"]), books="\n".join(listed),
+        **position_numbers(lm, tokens),
     )  # fmt: skip
 
 
-def write_package_files(run, texts, arrays):
+def write_model_files(run, arrays):
     for name in MINI_FILES:
         shutil.copyfile(run / "model" / name, HERE / name)
     np.savez_compressed(HERE / "history.npz", **arrays)
-    (HERE / "README.md").write_text(texts, encoding="utf-8")
     sums = [
         f"{hashlib.sha256((HERE / name).read_bytes()).hexdigest()}  {name}" for name in (*MINI_FILES, "history.npz")
     ]
     (HERE / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
 
 
-def main(corpus, run):
-    lm = read_folder(run / "model", "mini")
+def main(corpus, run=None):
+    lm = read_folder(HERE if run is None else run / "model", "mini")
     tokens = {name: encode(lm.tokenizer, part) for name, part in zip(("train", "held_out"), read_corpus(corpus))}
-    columns = history(run, lm.tokenizer, tokens["held_out"])
-    write_package_files(run, card(lm, run, corpus, tokens, head_habits(lm, tokens["held_out"]), columns), columns)
+    if run is None:
+        columns = training_history()
+    else:
+        columns = history(run, lm.tokenizer, tokens["held_out"])
+        write_model_files(run, columns)
+    text = card(lm, corpus, tokens, head_habits(lm, tokens["held_out"]), columns)
+    (HERE / "README.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, help="the folder that train.py was given, with its manifest.json")
-    parser.add_argument("--run", type=Path, default=Path("build/mini"), help="the folder that train.py wrote")
+    parser.add_argument("--run", type=Path, help="the folder that train.py wrote; without it, the card alone")
     arguments = parser.parse_args()
     main(arguments.corpus, arguments.run)
