@@ -403,7 +403,9 @@ def score_parts(table, profile):
     the mean of the layers; a layer is the mean of its heads.
     """
     shares = pooled_parts(table, by="layer")
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 1.9 + np.clip(0.3 * len(shares), 2.6, 4.5)), layout="constrained")
+    fig, (left, right) = plt.subplots(
+        1, 2, figsize=(11.5, 1.9 + np.clip(0.3 * len(shares), 2.6, 4.5)), layout="constrained"
+    )
     start = np.zeros(len(shares))
     for name, (colour, vi, en) in PARTS.items():
         share = shares[name].to_numpy()

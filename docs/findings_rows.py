@@ -4,7 +4,7 @@
 CLAIMS = [
     ("Điểm thô bị đẩy về phía âm.", "Raw scores are pushed to the negative side."),
     ("1a", "tỉ lệ điểm dưới 0, mọi ô nhân quả", "share below 0, all causal entries", "over_texts(tables)", ".2f",
-     "do huấn luyện mà ra; mô hình nào, văn bản dài bao nhiêu thì ra số ấy (xem bảng 3)",
+     "do huấn luyện mà có; con số tùy vào mô hình và độ dài văn bản (xem bảng 3)",
      "learnt; it belongs to a model and a length (see table 3)"),
     ("1b", "bỏ khóa 0", "without key 0", 'over_texts(aero.shift_tables(records, "without_key_0"))', ".2f",
      "con số tùy cách đếm", "the number depends on what is counted"),
@@ -23,7 +23,7 @@ CLAIMS = [
      "tùy tầng", "depends on the layer"),
     ("1h", "số lượng đầu có quá nửa điểm dưới 0", "heads with more than half below 0",
      "[(table.share_below_zero > 0.5).sum(), len(table)]", "of", "", ""),
-    ("1i", "bẫy: truy vấn với khóa của đầu khác; sau 20 phép đổi dấu ngẫu nhiên không đổi mô hình, nhỏ nhất; lớn nhất",
+    ("1i", "bẫy: ghép truy vấn của đầu này với khóa của đầu khác; nhỏ nhất; lớn nhất sau 20 phép đổi dấu ngẫu nhiên, vốn không làm đổi mô hình",
      "a trap: queries with the keys of other heads; after 20 random flips of signs that leave the model as it is,"
      " smallest; largest",
      "with_other_keys(lm, texts[0])", ".2f;",
@@ -49,7 +49,7 @@ CLAIMS = [
     ("Độ dịch làm chú ý thưa.", "The shift makes attention sparse."),
     ("3a", "ρ của tỉ lệ điểm âm với entropy", "ρ of share below 0 with entropy",
      'rho(tables, "share_below_zero")', "+.2f",
-     "dấu đổi theo mô hình: tương quan không phân xử được", "its sign differs by model: correlation cannot judge"),
+     "dấu đổi theo mô hình (GPT-2 Small: +0,50, bảng 2): tương quan không phân xử được", "its sign differs by model (GPT-2 Small: +0.50, table 2): correlation cannot judge"),
     ("3b", "ρ của độ phân tán theo hàng với entropy", "ρ of row spread with entropy",
      'rho(tables, "row_spread")', "+.2f",
      "gần như là số học, cả ở mô hình chưa huấn luyện: entropy ≈ 1 − phương sai / (2 ln n)",
@@ -62,11 +62,11 @@ CLAIMS = [
     ("3e", "ρ của tỉ lệ điểm âm, bỏ khóa 0 khỏi mọi thứ; cũng vậy, khi giữ cố định độ phân tán",
      "ρ of share below 0, key 0 left out of everything; the same at like spread",
      'rho_without_key_0(records)', "+.2f;",
-     "ở GPT-2 phần lớn của +0,50 là do khóa 0", "in GPT-2 most of +0.50 is key 0's"),
+     "ở GPT-2 Small, phần lớn của +0,50 (bảng 2) là do khóa 0", "in GPT-2 Small most of +0.50 (table 2) is key 0's"),
     ("3f", "bỏ mức của mỗi hàng: entropy, mất mát đổi", "remove each row's level: change of entropy, of loss",
      'effect("remove each row\'s level")', "+.2f;", "sai: bỏ độ dịch không đổi gì", "false: without it nothing changes"),
     ("3g", "độ phân tán × 2: entropy, mất mát đổi", "spread × 2: change of entropy, of loss",
-     'effect("spread × 2")', "+.2f;", "độ phân tán mới làm thưa; cũng là số học (nhiệt độ)",
+     'effect("spread × 2")', "+.2f;", "chính độ phân tán làm chú ý thưa; cũng là số học (nhiệt độ)",
      "spread makes it sparse; that too is arithmetic (a temperature)"),
     ("3h", "độ phân tán × 0,5: entropy, mất mát đổi", "spread × 0.5: change of entropy, of loss",
      'effect("spread × 0.5")', "+.2f;", "câu hỏi thật: cái gì tạo ra độ phân tán (bảng 4)",
@@ -74,11 +74,11 @@ CLAIMS = [
     ("Độ dịch và điểm hút là một.", "Shift and sink are one thing."),
     ("4a", "trọng số chú ý trên khóa 0; mức ngẫu nhiên", "weight on key 0; chance",
      "[table.sink_weight.mean(), chance(records)]", ".2f;",
-     "sai: `mini` có độ dịch mà không có điểm hút", "false: `mini` has the shift and no sink"),
+     "sai: `mini`, từ 50 token trở lên, có độ dịch mà không có điểm hút", "false: `mini`, from 50 tokens on, has the shift and no sink"),
     ("4b", "che khóa 0; 1; 2; 3: mất mát đổi", "hide key 0; 1; 2; 3: change of loss",
      '[effects.loss_change[f"hide key {key}"] for key in range(4)]', "+.2f;",
-     "che khóa nào trong mấy khóa đầu cũng gây hại; khóa 0 nhiều nhất, nhưng không bỏ xa",
-     "hiding any of the first keys costs something; key 0 the most, though not by far"),
+     "che khóa nào trong bốn khóa đầu tiên cũng gây hại; khóa 0 nhiều nhất",
+     "hiding any of the first four keys costs something; key 0 the most"),
     ("4c", "tỉ phần bình phương trong hàng do độ chênh của khóa 0; do một khóa chọn ngẫu nhiên, trung bình",
      "share of the squares within rows made by the gap of key 0; by a key at random, on the mean",
      "from_key_0(records)", ".2f;", "giảm khi văn bản dài ra (bảng 3)", "falls as texts get longer (table 3)"),
@@ -87,7 +87,7 @@ CLAIMS = [
      "on_key_1(records)", ".2f;", "", ""),
     ("4e", "trọng số trên khóa 1, khi mô hình chạy mà khóa 0 bị che ở mọi tầng",
      "weight on key 1, with key 0 hidden in every layer of the running model", "on_key_1_running(lm, texts)", ".2f",
-     "điểm hút là một vai: khóa kế tiếp nhận lấy", "a sink is a role: the next key takes it"),
+     "SmolLM2: như đọc văn bản bắt đầu muộn một token (vị trí xoay): token thấy được đầu tiên thành điểm hút", "SmolLM2: as if the text began one token later (rotary positions): the first visible token is the sink"),
 ]  # fmt: skip
 
 KINDS = (
@@ -97,7 +97,7 @@ KINDS = (
     ("pronoun–antecedent", "đại từ – tiền ngữ"),
 )
 LINKS = [
-    ("Nó chừa chỗ cho vài liên kết ngữ pháp.", "It leaves room for a few grammatical links."),
+    ("Độ dịch chừa chỗ cho vài liên kết ngữ pháp.", "It leaves room for a few grammatical links."),
     *(
         (f"5{a}", f"{vi}: đầu tốt nhất so với khoảng cách; phần trọng số; mức nền theo khoảng cách",
          f"{kind}: best head against distance; share; distance alone", f'best_head(links, "{kind}")', "head", *verdict)
@@ -131,7 +131,7 @@ LINKS = [
 MATRICES = [
     ("Chuẩn của W_Q, W_K ở các tầng cho biết tầng nào chú ý mạnh hơn (bài 06).",
      "The norms of W_Q and W_K say which layers attend harder (lesson 06)."),
-    ("6a", "‖W_Q‖ ở tầng đầu, tầng cuối; cũng vậy, đã gộp `ln_1`",
+    ("6a", "‖W_Q‖ ở tầng đầu tiên, tầng cuối; cũng vậy, đã gộp `ln_1`",
      "‖W_Q‖ in the first and the last layer; the same with `ln_1` folded in",
      'first_and_last(matrices, "norm_w_q")', ".1f;",
      "không so được giữa các tầng: W_Q · c và W_K / c cho cùng mô hình",
@@ -142,7 +142,7 @@ MATRICES = [
     ("6c", "ρ của tầng với ‖W_V W_O‖; đã gộp `ln_1`", "ρ of layer and ‖W_V W_O‖; with `ln_1` folded in",
      'by_depth(matrices, "norm_ov")', "+.2f;",
      "tăng theo tầng, gộp hay không cũng vậy", "rises with the layer, folded or not"),
-    ("6d", "W_Q W_Kᵀ, đã gộp: phần của Σσ² do 1/8 số giá trị kỳ dị giữ, trung bình; lớn nhất",
+    ("6d", "W_Q W_Kᵀ, đã gộp: phần của Σσ² nằm ở 1/8 số giá trị kỳ dị lớn nhất: trung bình các đầu; đầu cao nhất",
      "W_Q W_Kᵀ, folded: share of Σσ² that 1/8 of the singular values hold, mean; largest",
      'top_share(matrices, "qk_top_share")', ".2f;", "", ""),
     ("6e", "W_V W_O, cũng vậy", "W_V W_O, likewise", 'top_share(matrices, "ov_top_share")', ".2f;", "", ""),
@@ -205,7 +205,7 @@ RAMP = [
      "by_quarter(long_records)", ".2f;", "`mini`: tỉ lệ giảm theo vị trí của khóa", "`mini`: falls with the key's position"),
     ("9c", "mười sáu cảnh dời đi 0, 32, 64, 128 vị trí: tỉ lệ điểm dưới 0", "the sixteen scenes moved on by 0, 32, 64, 128 positions:"
      " share below 0", "moved(lm, texts)", ".2f;",
-     "`mini` đổi (cách đặt ấy nó chưa gặp khi huấn luyện); SmolLM2 không đổi: vị trí xoay chỉ biết hiệu",
+     "`mini` đổi (khi huấn luyện nó chưa gặp cách đặt ấy); SmolLM2 không đổi: vị trí xoay chỉ biết hiệu",
      "`mini` changes (it never met such placing in training); SmolLM2 does not: rotary positions know differences only"),
 ]  # fmt: skip
 
@@ -219,6 +219,9 @@ TERMS = [
     ("10c", "phần của mỗi số hạng trong độ chênh của khóa 0", "what each term adds to the gap of key 0",
      'of_terms("key_0_gap", matrices)', ".1f;", "GPT-2: phần lớn là b_Q·k", "GPT-2: mostly b_Q·k"),
     ("10d", "cũng vậy, đã gộp", "the same, folded", 'of_terms("key_0_gap", matrices.folded())', ".1f;", "", ""),
+    ("10e", "trọng số trên khóa 0: nguyên vẹn; bỏ b_Q; bỏ b_Q đã gộp; mức ngẫu nhiên",
+     "weight on key 0: as it is; without b_Q; without the folded b_Q; chance", "sink_without_query_bias(matrices, pairs)",
+     ".2f;", "GPT-2: phần lớn điểm hút, không phải tất cả", "GPT-2: most of the sink, not all of it"),
 ]  # fmt: skip
 
 # The beginnings of three texts recorded by the Transformer Explainer project (github.com/poloclub/transformer-explainer, MIT)
@@ -255,8 +258,8 @@ Real scores of GPT-2 Small on three prompts recorded by the Transformer Explaine
 own tokens each (SmolLM2: 5 or 6). In all columns interventions act on the recorded scores (later layers do not hear of them), so there is no loss. Three
 short texts: too few for intervals.""")),
     ("", BY_LENGTH, LENGTHS, ("untrained", "mini", "smollm2", "recorded"),
-     ("3 · Theo độ dài: n token đầu", """\
-Ba cột đầu: 12 văn bản ghép từ các câu của tám cảnh, xáo trộn thứ tự (`aero.shuffled_texts`). GPT-2 Small: mọi văn bản đã ghi
+     ("3 · Theo độ dài: n token đầu tiên", """\
+Ba cột đầu tiên: 12 văn bản ghép từ các câu của tám cảnh, xáo trộn thứ tự (`aero.shuffled_texts`). GPT-2 Small: mọi văn bản đã ghi
 có ít nhất n token và không có token mở đầu (4 văn bản có điểm thô thêm vào ba câu của bảng 2, tới 12 token; 7 văn bản có trọng
 số, tới 17 token), từ các kho mã công khai nêu trong `docs/credits.md`. 7d–7g, 7i, 7j chỉ cần trọng số."""),
      ("3 · By length: the first n tokens", """\
@@ -266,7 +269,7 @@ recorded texts of at least n tokens without a start token (4 texts with raw scor
     ("", PARTS, WINDOWS, ("untrained", "mini", "smollm2"),
      ("4 · Ba phần của điểm: mức, vị trí, nội dung", """\
 Phần vị trí ước lượng trên 24 văn bản xáo trộn từ các cảnh 0, 2, 4, …; đo trên 12 văn bản từ các cảnh 1, 3, 5, …, không chung
-câu nào. Ngữ cảnh của `mini` là 256 token; của SmolLM2 dài hơn nhiều. Mất mát đổi: can thiệp ở mọi tầng, n token đầu."""),
+câu nào. Ngữ cảnh của `mini` là 256 token; của SmolLM2 dài hơn nhiều. Mất mát đổi: can thiệp ở mọi tầng, n token đầu tiên."""),
      ("4 · The three parts of a score: level, position, content", """\
 The position profile is estimated on 24 shuffled texts from scenes 0, 2, 4, …, and measured on 12 from scenes 1, 3, 5, …, which
 share no sentence. `mini`'s context is 256 tokens; SmolLM2's is far longer. Change of loss: in every layer, the first n tokens.""")),
@@ -289,7 +292,7 @@ GPT-2 Small: đo trên chính các ma trận tham số W_Q, W_K, W_V, W_O của 
 GPT-2 Small: measured on its own W_Q, W_K, W_V, W_O (OpenAI, modified MIT licence).""")),
     ("", TERMS, None, ("mini", "recorded"),
      ("8 · Bốn số hạng, 9 token", """\
-Trung bình các đầu. GPT-2 Small: một câu 9 token có cả truy vấn và khóa (BertViz, Apache-2.0). `mini`: 9 token đầu của mười sáu
+Trung bình các đầu. GPT-2 Small: một câu 9 token có cả truy vấn và khóa (BertViz, Apache-2.0). `mini`: 9 token đầu tiên của mười sáu
 cảnh."""),
      ("8 · Four terms, 9 tokens", """\
 Means over heads. GPT-2 Small: one sentence of 9 tokens with its queries and keys (BertViz, Apache-2.0). `mini`: the first 9
@@ -308,10 +311,10 @@ Từng khẳng định của bài giảng gốc, phép thử, con số, và phá
 quả của câu lệnh mang cùng ký hiệu ở cuối trang. Không bảng nào so các mô hình ở những độ dài khác nhau: mọi cột của một
 dòng đọc cùng văn bản hoặc cùng số token.
 
-**Độ dịch âm có làm chú ý thưa không?** Không. Điểm thô của các mô hình đã huấn luyện phần lớn nằm dưới 0 trên văn bản ngắn,
-ít hơn hoặc không còn trên văn bản dài ở `mini`, ngược lại ở SmolLM2 (bảng 3). *Mức* của một hàng không có nghĩa gì với
+**Độ dịch âm có làm chú ý thưa không?** Không. Trên văn bản ngắn, điểm thô của `mini` và GPT-2 Small phần lớn nằm dưới 0;
+ở `mini`, văn bản dài ra thì tỉ lệ ấy giảm đi. Ở SmolLM2 thì ngược lại (bảng 3). *Mức* của một hàng không có nghĩa gì với
 softmax: bỏ nó đi thì không trọng số nào đổi. Cái làm chú ý thưa là độ phân tán trong hàng, và một phần lớn của nó là *vị trí*
-(bảng 4: một dốc ở `mini`, một điểm hút ở SmolLM2); phần còn lại là *nội dung*, tức là do từ ngữ. Bản thân dấu của một điểm
+(bảng 4 và 5: một dốc ở `mini`, một điểm hút và một dốc ngắn ở SmolLM2); phần còn lại là *nội dung*, tức là do từ ngữ. Bản thân dấu của một điểm
 không có nghĩa gì.
 """,
         "heads": ("", "phép thử", "token", "phán quyết"),
@@ -323,7 +326,7 @@ không có nghĩa gì.
 `python docs/make_findings.py gpt2` thêm một cột vào bảng 1 và 6, trên cùng các văn bản.
 
 Mỗi câu lệnh chạy sau đoạn chuẩn bị này, trong thư mục `docs/`; các hàm nhỏ nằm trong `make_findings.py`. Ở bảng 2,
-`records` là bản ghi của ba câu; ở bảng 3 và 4, `records`, `seen`, `parts`, `profile`, `costs` tính trên n token đầu.
+`records` là bản ghi của ba câu; ở bảng 3 và 4, `records`, `seen`, `parts`, `profile`, `costs` tính trên n token đầu tiên.
 """,
         "row": ("", "câu lệnh"),
     },
@@ -338,10 +341,10 @@ Every claim of the source lesson, its test, the numbers, the verdict. `make find
 command of the same label at its end returns. No table compares models at different lengths: all columns of a row read the
 same texts or the same number of tokens.
 
-**Does the negative shift make attention sparse?** No. Raw scores of trained models are mostly below zero on short texts, less
-so or not at all on long ones in `mini`, the other way round in SmolLM2 (table 3). A row's *level* means nothing to the
+**Does the negative shift make attention sparse?** No. On short texts the raw scores of `mini` and GPT-2 Small are mostly below
+zero; in `mini` the share falls as texts get longer. In SmolLM2 it is the other way round (table 3). A row's *level* means nothing to the
 softmax: remove it and not one weight moves. What makes attention sparse is the spread within the row, and a large part of
-that is *position* (table 4: a ramp in `mini`, a sink in SmolLM2); the rest is *content*, which words make. The sign of a
+that is *position* (tables 4, 5: a ramp in `mini`, a sink and a short slope in SmolLM2); the rest is *content*, which words make. The sign of a
 score, by itself, means nothing.
 """,
         "heads": ("", "test", "tokens", "verdict"),

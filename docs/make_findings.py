@@ -252,6 +252,15 @@ def of_terms(column, matrices, pairs):
     return pd.concat(tables).groupby("term", sort=False)[column].mean().tolist()
 
 
+def sink_without_query_bias(matrices, pairs):
+    """Mean weight of queries 1, 2, … on key 0: [as it is, without b_Q in queries, without the folded b_Q, chance]."""
+    found = []
+    for bias in (torch.zeros_like(matrices.b_q), matrices.b_q, matrices.folded().b_q):
+        weights = [aero.attention_weights((q - bias[:, :, None]) @ k.mT, q.shape[-1]) for q, k in pairs]
+        found.append(np.mean([each[..., 1:, 0].mean().item() for each in weights]))
+    return [*found, (1 / np.arange(2, pairs[0][0].shape[-2] + 1)).mean()]
+
+
 def by_place(records):
     """Mean raw score of query 255 at PLACES, over heads and texts."""
     means = torch.stack([record.raw_scores[..., 255, :].mean((0, 1)) for record in records]).mean(0)

@@ -1,8 +1,8 @@
 """Every number in the course's prose comes from somewhere: how the numbers of a text are found, and what binds them.
 
-Simple and strict: decimals and percentages. A number is bound where a checked output of the same notebook has it, where
-findings.json has it under a label that the same cell or section names (`findings` 7a), or where number_sources.txt lists
-it with its source. Signs do not count; a number with k decimals is bound by a number that rounds to it.
+Simple and strict: decimals and percentages. A number is bound where a checked output of its notebook has it, where
+findings.json has it under a label that the same cell or section names (`findings` 7a), or where number_sources.txt
+lists it with its source. Signs do not count; a number with k decimals is bound by a number that rounds to it.
 """
 
 import json
@@ -20,6 +20,7 @@ NOT_PROSE = (
     r"\]\([^)\n]*\)",  # where a link goes
     r"arXiv \d{4}\.\d{4,5}",
     r"https?://\S+",
+    r"Apache-2\.0",
 )
 LABEL = r"(?<![\w.])p?\d{1,2}[a-l](?![\w.])"
 

@@ -142,3 +142,16 @@ def test_a_folder_without_the_held_out_books_is_refused(tmp_path):
 def test_the_card_lists_its_books():
     assert CARD.count("| training |") >= 25 and CARD.count("| held out |") == 2
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def test_the_card_says_what_is_measured(shared):
+    """The whole card made again, where the novels are at hand: no number of it is written by hand."""
+    corpus = shared.parent / "corpus"
+    if not corpus.is_dir():
+        pytest.skip(f"no novels at {corpus}")
+    lm = report.read_folder(report.HERE, "mini")
+    tokens = {
+        name: train.encode(lm.tokenizer, part) for name, part in zip(("train", "held_out"), train.read_corpus(corpus))
+    }
+    card = report.card(lm, corpus, tokens, report.head_habits(lm, tokens["held_out"]), training_history())
+    assert (report.HERE / "README.md").read_text(encoding="utf-8") == card

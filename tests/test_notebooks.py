@@ -35,7 +35,7 @@ def forbidden():
 
 
 def test_the_notebooks_come_in_the_lessons_order():
-    assert [name.split("_")[0] for name in NAMES] == ["01", "02", "03", "04", "04b", "05", "06", "07"]
+    assert [name.split("_")[0] for name in NAMES] == ["01", "02", "03", "04", "04b", "04c", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)

@@ -8,10 +8,11 @@ import pytest
 from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
+MADE = ("findings", "performance")  # from their numbers, as tests/test_findings.py and test_performance.py hold
 PAGES = [
-    *(ROOT / name for name in ("README.md", "README.vi.md", "aero_helpers/mini/README.md")),
-    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem.split(".")[0] not in ("findings", "performance")),
-]
+    *(ROOT / name for name in ("README.md", "README.vi.md")),
+    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name.split(".")[0] not in MADE),
+]  # mini's card is made from its numbers, too: tests/test_mini.py
 SOURCES = numbers_rules.read_sources()
 
 
@@ -35,8 +36,7 @@ def test_notebooks(path, language):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_pages(path):
     language = "vi" if path.name.endswith(".vi.md") else "en"
-    place = "card" if path.parent.name == "mini" else path.name.split(".")[0]
-    sources = SOURCES["every"] + SOURCES.get(place, [])
+    sources = SOURCES["every"] + SOURCES.get(path.name.split(".")[0], [])
     sections = re.split(r"(?m)^(?=## )", path.read_text(encoding="utf-8"))
     assert [number for section in sections for number in numbers_rules.unbound(section, language, (), sources)] == []
 

@@ -1,7 +1,7 @@
 """Measure what `train.py` made and put it into the package: weights, tokenizer, history, card.
 
-    python -m aero_helpers.mini.report CORPUS --run build/mini
-    python -m aero_helpers.mini.report CORPUS                    the card alone, of the model that is in the package
+python -m aero_helpers.mini.report CORPUS --run build/mini
+python -m aero_helpers.mini.report CORPUS                    the card alone, of the model that is in the package
 """
 
 import argparse
