@@ -486,8 +486,8 @@ def link_scatter(shares):
         ax.set(xlim=(-0.1, 1.03), ylim=(-0.03, 1.03))
         ax.set_title(say(*title, between="\n"), fontsize=12)
     axes[0].set_ylabel(say("phần trọng số trên liên kết", "share of weight on the links", between="\n"))
-    fig.supxlabel(say("phần trọng số theo mức nền khoảng cách", "share that distance alone gives"), fontsize=12)
-    fig.suptitle(say("Đầu nào nhìn theo ngữ pháp?", "Which heads look at grammar?"))
+    fig.supxlabel(say("phần trọng số của mức nền theo khoảng cách", "share that distance alone gives"), fontsize=12)
+    fig.suptitle(say("Đầu nào vượt mức nền theo khoảng cách?", "Which heads beat distance alone?"))
     return fig
 
 
