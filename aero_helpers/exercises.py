@@ -718,7 +718,7 @@ class check:
             (_random(4, 5, 8), _random(4, 5, 8), _signs(4, 8)),
         ],
         right=_own_and_others,
-        result=("(phần của chính đầu ấy, phần với các đầu khác), hai số", "(own share, others' share), two numbers"),
+        result=("(tỉ lệ của chính đầu ấy, tỉ lệ với các đầu khác), hai số", "(own share, others' share), two numbers"),
         mistakes=[
             (_turned_apart,
              "Bạn đổi dấu ở truy vấn mà không đổi ở khóa: như thế mô hình cũng đổi. Hãy nhân cả q lẫn k với signs.",
@@ -766,8 +766,8 @@ class check:
         lesson="04b",
         right="level",
         why=(
-            "Đúng: √d · ln w chỉ khác điểm thô một hằng số cho mỗi hàng, và hằng số ấy chính là mức.",
-            "Right: √d · ln w differs from the raw scores by one constant a row, and that constant is the level.",
+            "Đúng: √d · ln w khác điểm thô một hằng số cho mỗi hàng; không biết hằng số ấy thì không biết mức.",
+            "Right: √d · ln w differs from the raw scores by one constant a row; without that constant the level is lost.",
         ),
         kind=('một trong "level", "position", "content"', 'one of "level", "position", "content"'),
         mistakes=[
@@ -1153,13 +1153,13 @@ class check:
         result=("một con số", "one number"),
         mistakes=[
             (lambda a, b: int((ttest_rel(a, b).pvalue < 0.05).sum()),
-             "Bạn chưa hiệu chỉnh: trong 20 đầu không đổi, chừng một đầu xuống dưới 0,05 do may rủi. Dùng cách Holm.",
+             "Bạn chưa hiệu chỉnh: trong 20 đầu không khác nhau, chừng một đầu dưới 0,05 là do may. Dùng cách Holm.",
              "You have not corrected: of 20 heads that do not differ, one falls below 0.05 by luck. Use Holm's rule."),
             (lambda a, b: int((ttest_rel(a, b).pvalue < 0.05 / a.shape[1]).sum()),
              "Đây là hiệu chỉnh Bonferroni: đúng nhưng quá chặt. Holm: sau mỗi đầu đạt, số chia giảm đi 1.",
              "This is Bonferroni's rule: valid, but too strict. Holm's divides by one less after each that passes."),
             (lambda a, b: _holm_unpaired(a, b),
-             "Bạn dùng phép thử cho hai mẫu độc lập; ở đây hai cột cùng văn bản: ttest_rel.",
+             "Bạn dùng phép thử cho hai mẫu độc lập; ở đây hai mẫu gồm cùng những văn bản: ttest_rel.",
              "You used the test for independent samples; here the same texts stand in both: ttest_rel."),
             (lambda a, b: a.shape[1] - _holm(a, b),
              "Đây là số lượng đầu KHÔNG khác.", "This is the number of heads that do NOT differ."),

@@ -421,8 +421,8 @@ def score_parts(table, profile):
     right.plot(last.mean(0), color="black", linewidth=2.4)
     right.axhline(0, color="black", linestyle=":", linewidth=1.2)
     right.set(xlabel=say("vị trí của khóa", "position of the key"), ylabel=say("điểm thô trừ mức", "raw score − level"))
-    right.text(0.03, 0.97, say("đen: trung bình\ncác tầng", "black: mean\nof the layers", "\n"), va="top", fontsize=10,
-               transform=right.transAxes)  # fmt: skip
+    black = say("đen: trung bình\ncác tầng", "black: mean\nof the layers", "\n")
+    right.text(0.5, 0.97, black, va="top", ha="center", fontsize=10, transform=right.transAxes)
     right.set_title(say("Phần vị trí của truy vấn cuối", "The last query's position part", "\n"), pad=12)
     return fig
 

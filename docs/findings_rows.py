@@ -134,11 +134,11 @@ MATRICES = [
     ("6a", "‖W_Q‖ ở tầng đầu tiên, tầng cuối; cũng vậy, đã gộp `ln_1`",
      "‖W_Q‖ in the first and the last layer; the same with `ln_1` folded in",
      'first_and_last(matrices, "norm_w_q")', ".1f;",
-     "không so được giữa các tầng: W_Q · c và W_K / c cho cùng mô hình",
+     "không so được giữa các tầng: W_Q · c cùng với W_K / c cho vẫn mô hình ấy",
      "cannot be compared between layers: W_Q · c with W_K / c is the same model"),
     ("6b", "ρ của tầng với ‖W_Q W_Kᵀ‖; đã gộp `ln_1`", "ρ of layer and ‖W_Q W_Kᵀ‖; with `ln_1` folded in",
      'by_depth(matrices, "norm_qk")', "+.2f;",
-     "sai: ở GPT-2 xu hướng biến mất, ở `mini` nó hiện ra", "false: in GPT-2 the trend goes, in `mini` one appears"),
+     "sai: khi gộp, ở GPT-2 xu hướng biến mất, còn ở `mini` lại hiện ra một xu hướng", "false: in GPT-2 the trend goes, in `mini` one appears"),
     ("6c", "ρ của tầng với ‖W_V W_O‖; đã gộp `ln_1`", "ρ of layer and ‖W_V W_O‖; with `ln_1` folded in",
      'by_depth(matrices, "norm_ov")', "+.2f;",
      "tăng theo tầng, gộp hay không cũng vậy", "rises with the layer, folded or not"),
@@ -221,7 +221,7 @@ TERMS = [
     ("10d", "cũng vậy, đã gộp", "the same, folded", 'of_terms("key_0_gap", matrices.folded())', ".1f;", "", ""),
     ("10e", "trọng số trên khóa 0: nguyên vẹn; bỏ b_Q; bỏ b_Q đã gộp; mức ngẫu nhiên",
      "weight on key 0: as it is; without b_Q; without the folded b_Q; chance", "sink_without_query_bias(matrices, pairs)",
-     ".2f;", "GPT-2: phần lớn điểm hút, không phải tất cả", "GPT-2: most of the sink, not all of it"),
+     ".2f;", "GPT-2: bỏ b_Q thì mất phần lớn điểm hút, không phải tất cả", "GPT-2: without b_Q most of the sink goes, not all of it"),
 ]  # fmt: skip
 
 # The beginnings of three texts recorded by the Transformer Explainer project (github.com/poloclub/transformer-explainer, MIT)
@@ -260,7 +260,7 @@ short texts: too few for intervals.""")),
     ("", BY_LENGTH, LENGTHS, ("untrained", "mini", "smollm2", "recorded"),
      ("3 · Theo độ dài: n token đầu tiên", """\
 Ba cột đầu tiên: 12 văn bản ghép từ các câu của tám cảnh, xáo trộn thứ tự (`aero.shuffled_texts`). GPT-2 Small: mọi văn bản đã ghi
-có ít nhất n token và không có token mở đầu (4 văn bản có điểm thô thêm vào ba câu của bảng 2, tới 12 token; 7 văn bản có trọng
+có ít nhất n token và không có token mở đầu (ngoài ba câu của bảng 2: 4 văn bản có điểm thô, tới 12 token; 7 văn bản có trọng
 số, tới 17 token), từ các kho mã công khai nêu trong `docs/credits.md`. 7d–7g, 7i, 7j chỉ cần trọng số."""),
      ("3 · By length: the first n tokens", """\
 First three columns: 12 texts made of the sentences of eight scenes in random orders (`aero.shuffled_texts`). GPT-2 Small: all
@@ -279,7 +279,7 @@ share no sentence. `mini`'s context is 256 tokens; SmolLM2's is far longer. Chan
     ("", LINKS, None, ("untrained", "mini", "smollm2", "gpt2"),
      ("6 · Liên kết ngữ pháp", """\
 5a–5d: mười sáu cảnh; chọn đầu trên tám cảnh, đo trên tám cảnh kia, so với cùng đầu ấy ở cùng khoảng cách. 5e–5l: 256 câu
-(`aero_helpers/rivals.txt`), 64 câu mỗi loại, trong đó mỗi liên kết có một từ cạnh tranh cùng loại, ở nửa số câu đứng gần hơn từ
+(`aero_helpers/rivals.txt`), 64 câu mỗi loại, trong đó mỗi liên kết có một từ cạnh tranh cùng loại, từ ấy, ở một nửa số câu, đứng gần hơn từ
 đúng. Ghi: phần trọng số của từ đúng : của từ cạnh tranh (số lần từ đúng thắng / số câu)."""),
      ("6 · Grammatical links", """\
 5a–5d: the sixteen scenes; heads chosen on eight, measured on the other eight, against the same head at the same distance.
