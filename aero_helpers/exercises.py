@@ -766,8 +766,8 @@ class check:
         lesson="04b",
         right="level",
         why=(
-            "Đúng: √d · ln w khác điểm thô một hằng số cho mỗi hàng; không biết hằng số ấy thì không biết mức.",
-            "Right: √d · ln w differs from the raw scores by one constant a row; without that constant the level is lost.",
+            "Đúng: √d · ln w khác điểm thô một hằng số mỗi hàng; không biết hằng số ấy thì không biết mức.",
+            "Right: √d · ln w differs from raw scores by one constant a row; without it the level is lost.",
         ),
         kind=('một trong "level", "position", "content"', 'one of "level", "position", "content"'),
         mistakes=[
@@ -1148,7 +1148,7 @@ class check:
 
     heads_apart = Exercise(
         lesson="06",
-        inputs=[_two_corpora(0), _two_corpora(1), _two_corpora(2, n_heads=20, n_texts=16)],
+        inputs=[_two_corpora(454), _two_corpora(2), _two_corpora(1, n_heads=20, n_texts=16)],
         right=_holm,
         result=("một con số", "one number"),
         mistakes=[
@@ -1158,6 +1158,9 @@ class check:
             (lambda a, b: int((ttest_rel(a, b).pvalue < 0.05 / a.shape[1]).sum()),
              "Đây là hiệu chỉnh Bonferroni: đúng nhưng quá chặt. Holm: sau mỗi đầu đạt, số chia giảm đi 1.",
              "This is Bonferroni's rule: valid, but too strict. Holm's divides by one less after each that passes."),
+            (lambda a, b: int((np.sort(ttest_rel(a, b).pvalue) <= 0.05 / np.arange(a.shape[1], 0, -1)).sum()),
+             "Bạn đếm cả những giá trị p đạt ngưỡng sau một giá trị không đạt: hãy dừng ở giá trị đầu tiên không đạt.",
+             "You also count p values that pass after one that failed: stop at the first that fails."),
             (lambda a, b: _holm_unpaired(a, b),
              "Bạn dùng phép thử cho hai mẫu độc lập; ở đây hai mẫu gồm cùng những văn bản: ttest_rel.",
              "You used the test for independent samples; here the same texts stand in both: ttest_rel."),

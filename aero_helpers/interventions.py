@@ -4,11 +4,13 @@ Each takes the raw scores of a layer, [batch, head, query, key], unscaled and un
 as many. Only the causal part of a row (keys up to the query) counts as the row.
 """
 
+from numbers import Integral
+
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask, require_count, row_means
-from aero_helpers.parts import without_level
+from aero_helpers.attention import causal_mask, row_means
+from aero_helpers.parts import require_profile, without_level
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import shift_table
 
@@ -37,6 +39,8 @@ def position_alone(profile):
     `profile`: `position_profile`'s, [layer, head, query, key], of the model and of texts at least as long.
     """
 
+    profile = require_profile(profile)
+
     def change(scores, layer=None):
         return _of_layer(profile, layer, scores).expand_as(scores)
 
@@ -45,6 +49,8 @@ def position_alone(profile):
 
 def content_alone(profile):
     """Take level and position profile away: where a key stands has no say any more. `profile` as above."""
+
+    profile = require_profile(profile)
 
     def change(scores, layer=None):
         return without_level(scores) - _of_layer(profile, layer, scores)
@@ -55,6 +61,8 @@ def content_alone(profile):
 def _of_layer(profile, layer, scores):
     """The part of a profile that lies under scores [..., head, query, key] of one layer, or of all where it is None."""
     n_tokens = scores.shape[-1]
+    if layer is not None and layer >= len(profile):
+        raise ValueError(f"profile: expected one of the model's layers, {layer} among them, got {list(profile.shape)}")
     of_layer = profile if layer is None else profile[layer]
     if of_layer.shape[-1] < n_tokens or of_layer.shape[:-2] != scores.shape[-of_layer.dim() : -2]:
         expected = f"{list(scores.shape[-of_layer.dim() : -2])}, for texts of {n_tokens} tokens or more"
@@ -73,13 +81,19 @@ def scale_spread(factor):
 
 
 def hide_key(key):
-    """Let no later query look at one key; its own query still may. The control for key 0 is another key."""
-    if key != 0:
-        require_count("key", key)
+    """Let no later query look at one key; its own query still may. The control for key 0 is another key.
+
+    In a model of rotary positions hiding key 0 in every layer is reading the text without its first token. Raises
+    ValueError for a key below 0, and for a text in which no query comes after the key.
+    """
+    if isinstance(key, bool) or not isinstance(key, Integral) or key < 0:
+        raise ValueError(f"key: expected a whole number of at least 0, got {key!r}")
 
     def change(scores, layer=None):
+        if scores.shape[-1] < key + 2:
+            raise ValueError(f"key: expected one with a later query, up to {scores.shape[-1] - 2} here, got {key}")
         changed = scores.clone()
-        changed[..., key + 1 :, key : key + 1] = HIDDEN
+        changed[..., key + 1 :, key] = HIDDEN
         return changed
 
     return change
@@ -100,9 +114,9 @@ def intervention_table(lm, texts):
     """What each of INTERVENTIONS does to the model: a pandas table, the untouched model first.
 
     share_below_zero and entropy as in `shift_table`, mean over heads and texts, with the model
-    running under the intervention in every layer; weight_change, the largest change of any
-    attention weight by the intervention on the untouched scores; loss, mean over texts, in nats a
-    token; loss_change.
+    running under the intervention in every layer (a hidden entry counts as below zero);
+    weight_change, the largest change of any attention weight by the intervention on the untouched
+    scores; loss, mean over texts, in nats a token; loss_change.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
     untouched = [lm.record(text) for text in texts]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aero_helpers.attention import require_count
 from aero_helpers.shift import require_one_model
 
 SCENES = Path(__file__).parent / "scenes.txt"
@@ -40,8 +41,10 @@ class Link:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {self.kind!r}")
         if not self.earlier[0] < self.earlier[1] <= self.later[0] < self.later[1]:
             raise ValueError(f"link: expected the earlier word before the later, got {self.earlier} and {self.later}")
-        if self.rival and (self.rival == self.earlier or not self.rival[0] < self.rival[1] <= self.later[0]):
+        if self.rival and not self.rival[0] < self.rival[1] <= self.later[0]:
             raise ValueError(f"link: expected a rival before the later word, got {self.rival} and {self.later}")
+        if self.rival and self.rival[0] < self.earlier[1] and self.earlier[0] < self.rival[1]:
+            raise ValueError(f"link: expected a rival other than the right word, got {self.rival} and {self.earlier}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,10 @@ def shuffled_texts(scenes, n_texts, seed=0):
     What a sentence says then stands at every place in turn, so that the mean over such texts depends on places
     alone (`position_profile`). Texts from disjoint scenes share no sentence. The same seed gives the same texts.
     """
+    require_count("n_texts", n_texts)
     sentences, generator = [sentence for scene in scenes for sentence in scene.sentences], np.random.default_rng(seed)
+    if not sentences:
+        raise ValueError("scenes: expected at least one, got none")
     return [" ".join(generator.permutation(sentences)) for _ in range(n_texts)]
 
 
@@ -162,6 +168,8 @@ def rival_table(records, scenes):
         for link in (link for link in scene.links if link.rival):
             places = link.later, link.earlier, link.rival
             queries, own, rival = (_tokens_in(place, record.tokens) for place in places)
+            if not queries or not own or not rival:
+                raise ValueError(f"link: expected places of words in {scene.text!r}, got {link}")
             if 0 in own + rival:
                 raise ValueError(f"link: expected no word of {scene.text!r} at key 0, got {link}")
             of_link = weights[:, :, queries].mean(2)  # [layer, head, key]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -132,7 +133,11 @@ class LanguageModel:
         """
         token_ids, labels = self.encode(text, truncate)
         last = self.context - len(labels)
-        if isinstance(first_position, bool) or not isinstance(first_position, int) or not 0 <= first_position <= last:
+        if (
+            isinstance(first_position, bool)
+            or not isinstance(first_position, Integral)
+            or not 0 <= first_position <= last
+        ):
             raise ValueError(
                 f"first_position: expected 0 to {last} for {len(labels)} tokens in a context of {self.context},"
                 f" got {first_position!r}"

@@ -48,11 +48,11 @@ def part_table(records, profile):
     Raises TypeError for anything but records, ValueError where there are none, they are of several models or
     one has under 2 tokens, and for a profile of other heads or of shorter texts.
     """
-    profile = torch.as_tensor(profile).double()
+    profile = require_profile(profile).double()
     first, sums, n_scores = None, 0.0, 0
     for record in records:
         first = _require_like(record, first, same_length=False)
-        if profile.dim() != 4 or profile.shape[:2] != record.shape or profile.shape[-1] < record.n_tokens:
+        if profile.shape[:2] != record.shape or profile.shape[-1] < record.n_tokens:
             raise ValueError(
                 f"profile: expected [{record.n_layers}, {record.n_heads}, T, T] with T at least {record.n_tokens},"
                 f" got {list(profile.shape)}"
@@ -91,6 +91,16 @@ def pooled_parts(table, by=None):
 def without_level(scores, layer=None):
     """Subtract from each row the mean of its past, and put 0 in the future: all that the softmax sees is kept."""
     return (scores - row_means(scores)) * causal_mask(scores.shape[-1], scores.device)
+
+
+def require_profile(profile):
+    """A position profile as a tensor; TypeError for no tensor or array, ValueError for another shape or NaN in it."""
+    if not isinstance(profile, (torch.Tensor, np.ndarray)):
+        raise TypeError(f"profile: expected what position_profile returns, got {type(profile).__name__}")
+    profile = torch.as_tensor(profile)
+    if profile.dim() != 4 or profile.shape[-1] != profile.shape[-2] or not profile.isfinite().all():
+        raise ValueError(f"profile: expected finite numbers [layer, head, T, T], got {list(profile.shape)}")
+    return profile
 
 
 def _require_like(record, first, same_length=True):

@@ -19,7 +19,7 @@ from scipy.stats import t as student_t
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
-from aero_helpers.parts import pooled_parts
+from aero_helpers.parts import pooled_parts, require_profile
 from aero_helpers.recording import AttentionRecord, require_record
 from aero_helpers.shift import select_entries
 from aero_helpers.uncertainty import rank_correlation
@@ -402,21 +402,26 @@ def score_parts(table, profile):
     `position_profile`'s. Right: its last row, the score of each key as far as its place decides it, by layer and on
     the mean of the layers; a layer is the mean of its heads.
     """
-    shares = pooled_parts(table, by="layer")
+    shares, profile = pooled_parts(table, by="layer"), require_profile(profile)
+    if table.loc[table["mean_square"] > 0, list(PARTS)].isna().any(axis=None) or len(shares) != len(profile):
+        raise ValueError(
+            f"table: expected part_table's of the profile's {len(profile)} layers, got {len(shares)} or NaN"
+        )
     fig, (left, right) = plt.subplots(
         1, 2, figsize=(11.5, 1.9 + np.clip(0.3 * len(shares), 2.6, 4.5)), layout="constrained"
     )
-    start = np.zeros(len(shares))
+    ends = np.zeros((2, len(shares)))  # to the left of 0 where a profile explains less than nothing, and to the right
     for name, (colour, vi, en) in PARTS.items():
         share = shares[name].to_numpy()
-        left.barh(shares.index, share, left=start, color=colour, height=0.82, label=say(vi, en))
-        start = start + share
-    left.set(ylim=(shares.index.max() + 0.6, shares.index.min() - 0.6), xlim=(0, 1), ylabel=say("tầng", "layer"))
+        left.barh(shares.index, share, left=np.where(share < 0, *ends), color=colour, height=0.82, label=say(vi, en))
+        ends += np.minimum(share, 0), np.maximum(share, 0)
+    left.set(ylim=(shares.index.max() + 0.6, shares.index.min() - 0.6), xlim=(ends.min(), ends.max()))
+    left.set_ylabel(say("tầng", "layer"))
     left.yaxis.set_major_locator(MaxNLocator(12, integer=True))
     left.set_xlabel(say("phần của trung bình bình phương", "share of the mean square"))
     left.set_title(say("Điểm thô gồm những phần nào?", "What is a raw score made of?", "\n"), pad=30)
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=10.5, handlelength=1.2)
-    last = torch.as_tensor(profile)[..., -1, :].double().mean(1).numpy()  # [layer, key]
+    last = profile[..., -1, :].double().mean(1).numpy()  # [layer, key]
     right.plot(last.T, color=PARTS["position"][0], linewidth=1, alpha=0.55)
     right.plot(last.mean(0), color="black", linewidth=2.4)
     right.axhline(0, color="black", linestyle=":", linewidth=1.2)
@@ -497,10 +502,14 @@ def rival_bars(shares, heads):
     `shares`: what `rival_shares` returns. `heads`: {kind: (layer, head)}. A panel a kind, two pairs of bars: the right
     word nearer, the rival nearer.
     """
+    if not heads:
+        raise ValueError("heads: expected a head for at least one kind, got none")
     fig, axes = plt.subplots(1, len(heads), figsize=(1.2 + 2.6 * len(heads), 3.9), layout="constrained", sharey=True)
     for ax, (kind, (layer, head)) in zip(np.atleast_1d(axes), heads.items()):
         of_head = shares[(shares["kind"] == kind) & (shares["layer"] == layer) & (shares["head"] == head)]
-        of_head = of_head.sort_values("rival_is_nearer")  # two rows: the right word nearer, the rival nearer
+        of_head = of_head.sort_values("rival_is_nearer")
+        if of_head["rival_is_nearer"].tolist() != [False, True]:
+            raise ValueError(f"shares: expected {kind}, head {layer}.{head}, in both orders, got {len(of_head)} rows")
         for column, offset, colour, name in (
             ("own_share", -0.2, TRAINED, say("từ đúng", "right word")),
             ("rival_share", 0.2, UNTRAINED, say("từ cạnh tranh", "rival")),

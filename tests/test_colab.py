@@ -90,7 +90,7 @@ def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else():
     url = SETTINGS["urls"]["Repository"]
     line = f'    %pip install --quiet "aero_helpers @ git+{url}@{tag}"'
     notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    assert len(notebooks) == 32
+    assert len(notebooks) == 36
     for path in notebooks:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         setup = "".join(next(cell["source"] for cell in cells if "setup" in cell["metadata"].get("tags", [])))

@@ -80,8 +80,11 @@ def test_another_hidden_key_is_the_control_and_keeps_itself(mini):
         weights = mini.record(TEXT).weights()
     assert (weights[..., 4:, 3] == 0).all() and (weights[..., 3, 3] > 0).all()
     assert weights.sum(-1).numpy() == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="key: expected a whole number of at least 1, got -1"):
-        interventions.hide_key(-1)
+    for wrong in (-1, 0.0, False, None):
+        with pytest.raises(ValueError, match="key: expected a whole number of at least 0"):
+            interventions.hide_key(wrong)
+    with pytest.raises(ValueError, match="key: expected one with a later query, up to 0 here, got 1"):
+        interventions.hide_key(1)(torch.zeros(1, 1, 2, 2))
 
 
 def test_a_level_alone_is_uniform_attention_wherever_it_lies(mini):

@@ -50,7 +50,8 @@ def test_links_are_the_ones_that_are_meant(scenes):
         ("The dog ran. | dog | | |", "expected 'earlier later', 'earlier later#2' or .*, got 'dog'"),
         ("The dog ran. | The dog#0 | | |", "or 'earlier later ~ rival', got 'The dog#0'"),
         ("The dog ran. | The dog ~ cat | | |", "expected the words 'The dog ~ cat' in this order"),
-        ("The dog ran. | The dog ~ The | | |", "expected a rival before the later word"),
+        ("The dog ran. | The dog ~ The | | |", "expected a rival other than the right word"),
+        ("The dog ran. | The dog ~ ran | | |", "expected the words 'The dog ~ ran' in this order"),
         ("The dog ran. | The dog#2 | | |", "expected the words 'The dog#2' in this order"),
     ],
 )
@@ -219,6 +220,13 @@ def test_the_table_of_rivals_against_a_loop(mini, sentences):
 def test_links_without_a_rival_and_rivals_at_key_0_are_refused(mini, scenes):
     with pytest.raises(ValueError, match=r"expected links with a rival \(see rivals.txt\), got none"):
         aero.rival_table([mini.record(scenes[0].text)], scenes[:1])
+    beyond = Scene("He saw dogs.", (Link("verb–object", (3, 6), (40, 44), (7, 11)),))
+    with pytest.raises(ValueError, match="expected places of words in 'He saw dogs"):
+        aero.rival_table([mini.record(beyond.text)], [beyond])
+    with pytest.raises(ValueError, match="expected a rival other than the right word"):
+        Link("verb–object", (3, 6), (7, 11), (4, 6))
+    with pytest.raises(ValueError, match="scenes: expected at least one, got none"):
+        aero.shuffled_texts([], 2)
     at_0 = Scene("Dogs saw dogs.", (Link("verb–object", (5, 8), (9, 13), (0, 4)),))
     with pytest.raises(ValueError, match=r"expected no word of 'Dogs saw dogs\.' at key 0"):
         aero.rival_table([mini.record(at_0.text)], [at_0])

@@ -158,6 +158,14 @@ def test_what_does_not_fit_is_refused(record, mini):
         aero.position_profile([record, record.first(5)])
     with pytest.raises(ValueError, match="expected records of one model"):
         aero.part_table([record, made(1)[0]], profile)
+    with pytest.raises(TypeError, match="profile: expected what position_profile returns, got list"):
+        aero.part_table([record], [record])
+    for wrong in (profile[0], profile * torch.nan, profile[..., :5, :]):
+        for use in (interventions.position_alone, lambda p: aero.part_table([record], p)):
+            with pytest.raises(ValueError, match=r"profile: expected finite numbers \[layer, head, T, T\]"):
+                use(wrong)
+    with pytest.raises(ValueError, match="profile: expected one of the model's layers, 4 among them"):
+        interventions.content_alone(profile[:2])(record.raw_scores[4][None], 4)
     with pytest.raises(ValueError, match=f"T at least {record.n_tokens}, got"):
         aero.part_table([record], profile[..., :5, :5])
     with pytest.raises(ValueError, match=r"profile: expected \[6, 4, T, T\]"):

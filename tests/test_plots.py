@@ -2,7 +2,9 @@ import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.colors import to_hex
 from scipy.stats import gaussian_kde, ttest_1samp
 
@@ -214,3 +216,31 @@ def test_density_map_is_the_mean_of_the_heads_densities():
         plots.density_map(heads, 9, -5, "x")
     assert ax.images[0].norm.vmax == shown.max() and ax.get_ylim() == (3.5, -0.5)
     draw(ax.figure)
+
+
+def parts_figure(shares):
+    """score_parts of one layer with the given shares, and the places of its three bars."""
+    level, position, content = shares
+    columns = {"layer": [0], "head": [0], "level": [level], "position": [position], "content": [content]}
+    figure = plots.score_parts(pd.DataFrame(columns | {"mean_square": [1.0]}), torch.zeros(1, 1, 4, 4))
+    return [(round(bar.get_x(), 3), round(bar.get_width(), 3)) for bar in figure.axes[0].patches]
+
+
+def test_parts_are_stacked_and_a_negative_one_stands_left_of_zero():
+    assert parts_figure((0.5, 0.3, 0.2)) == [(0, 0.5), (0.5, 0.3), (0.8, 0.2)]
+    assert parts_figure((0.8, -0.2, 0.4)) == [(0, 0.8), (0, -0.2), (0.8, 0.4)]
+    with pytest.raises(ValueError, match="table: expected part_table's of the profile's 1 layers"):
+        parts_figure((np.nan, 0, 0))
+
+
+def test_a_rivals_bar_stands_over_its_own_order():
+    rows = {"kind": "verb–object", "layer": 0, "head": 1, "rival_is_nearer": [True, False]}
+    shares = pd.DataFrame(rows | {"own_share": [0.1, 0.7], "rival_share": [0.6, 0.2]})
+    figure = plots.rival_bars(shares, {"verb–object": (0, 1)})
+    heights = {round(bar.get_x() + bar.get_width() / 2, 1): bar.get_height() for bar in figure.axes[0].patches}
+    assert heights == {-0.2: 0.7, 0.2: 0.2, 0.8: 0.1, 1.2: 0.6}
+    for wrong in (shares[:1], shares[:0]):
+        with pytest.raises(ValueError, match=r"expected verb–object, head 0\.1, in both orders"):
+            plots.rival_bars(wrong, {"verb–object": (0, 1)})
+    with pytest.raises(ValueError, match="heads: expected a head for at least one kind"):
+        plots.rival_bars(shares, {})
