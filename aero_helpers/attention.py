@@ -76,7 +76,9 @@ def score_terms(q, k, b_q, b_k):
     `q` and `k` are given whole, biases included, [..., head, T, head_size]; `b_q` and `b_k` are the
     biases in them, [..., head, head_size]. Returns {"q·k", "b_Q·k", "q·b_K", "b_Q·b_K"}, each
     [..., head, query, key]. The last two are the same for all keys of a row, so no softmax can see
-    them, and b_K never changes a weight (Namazifar et al. 2023, arXiv 2302.08626).
+    them, and b_K never changes a weight (Namazifar et al. 2023, arXiv 2302.08626) where positions are absolute;
+    rotary ones turn it with the key. With ln_1's bias folded in (`HeadMatrices.folded`) the terms are others, their
+    sum is not.
 
     Raises what `raw_scores` raises, and ValueError where the biases do not fit q and k.
     """

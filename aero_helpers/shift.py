@@ -100,8 +100,11 @@ def mean_over_texts(tables):
 def own_and_other_keys(queries, keys):
     """Each head's queries with the keys of its own head, and with those of the layer's other heads.
 
-    A null model inside the trained network: the same queries, the same kind of keys, but pairs that
-    were never trained to meet. `queries` [layer, head, T, head_size] and `keys` [layer, key head, T,
+    A trap, kept to be shown (lesson 04): it looks like a control and measures nothing. Turn the queries
+    and keys of a head by one rotation, and every score of the model stays, while the products with other
+    heads' keys become others; one half below 0 is what symmetry gives.
+
+    `queries` [layer, head, T, head_size] and `keys` [layer, key head, T,
     head_size] as `lm.queries_and_keys` returns them; where heads share a key head (grouped-query
     attention), the other key heads are the others. Causal entries.
 

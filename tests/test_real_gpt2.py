@@ -98,18 +98,6 @@ def test_at_like_spread_the_sign_says_next_to_nothing(table):
         return aero.rank_correlation(heads, "share_below_zero", "entropy", given="row_spread")
 
     assert partial(table) == pytest.approx(0.16, abs=0.01)
-    low, high = aero.interval(table, partial, by="layer")
-    assert low == pytest.approx(0, abs=0.03) and high == pytest.approx(0.45, abs=0.03)
-
-
-def test_intervals_over_layers_that_notebook_04_quotes(table):
-    for column, expected in {
-        "share_below_zero": (0.29, 0.67),
-        "row_spread": (-0.97, -0.83),
-        "sink_gap": (-0.98, -0.63),
-    }.items():
-        found = aero.interval(table, lambda t, x=column: aero.rank_correlation(t, x, "entropy"), by="layer")
-        assert found == pytest.approx(expected, abs=0.02)
 
 
 def test_the_first_word_for_the_sink_is_its_gap(recorded, table):
