@@ -123,10 +123,22 @@ def attention_weights(raw_scores, head_size):
 def row_means(scores):
     """The mean of each row's past (keys up to the query): [..., query, key] -> [..., query, 1].
 
-    This is the part of the scores that a softmax over keys cannot see.
+    This is the part of the scores that a softmax over keys cannot see. Where there are fewer queries than
+    keys, they are the last ones, as in a model that keeps earlier keys in a cache.
+
+    Raises TypeError if `scores` is no floating-point tensor, ValueError for more queries than keys.
     """
-    past = causal_mask(scores.shape[-1], scores.device)
+    past = past_of(scores)
     return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+
+
+def past_of(scores):
+    """Which keys lie in the past of each query of scores [..., query, key], the queries being the last: bool."""
+    _require_tensor("scores", scores, least_dims=2)
+    n_queries, n_keys = scores.shape[-2:]
+    if not 0 < n_queries <= n_keys:
+        raise ValueError(f"scores: expected [..., query, key] with 1 to all keys as queries, got {_shape(scores)}")
+    return causal_mask(n_keys, scores.device)[n_keys - n_queries :]
 
 
 def _shape(x):

@@ -21,14 +21,9 @@ from safetensors.numpy import save_file
 from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
+from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention
 from aero_helpers.kde import density_of_histogram
-from aero_helpers.recording import (
-    attention_function,
-    read_whole,
-    require_head,
-    require_plain_attention,
-    written_whole,
-)
+from aero_helpers.recording import read_whole, require_head, same_model, written_whole
 
 FORMAT = "aero_helpers profile 1"
 BINS = 8192  # of a head's histogram; 0 is an edge
@@ -61,6 +56,7 @@ class Profile:
     histogram: int64 [layer, head, bin], counts of the causal raw scores. A head's bins are
         2^exponent wide, the middle edge is 0, and none of its scores lies outside.
     counts: int64, (texts, tokens, texts left out because they had fewer than two tokens).
+    fingerprint: of the model's weights (`LanguageModel.fingerprint`).
     """
 
     model_name: str
@@ -73,6 +69,7 @@ class Profile:
     histogram: np.ndarray
     exponent: np.ndarray
     counts: np.ndarray
+    fingerprint: str = ""
 
     @property
     def shape(self):
@@ -90,12 +87,13 @@ class Profile:
     def __add__(self, other):
         if not isinstance(other, Profile):
             return NotImplemented
-        if any(getattr(self, name) != getattr(other, name) for name in ("model_name", "head_size", "shape")):
+        if not same_model(self, other) or self.head_size != other.head_size:
             raise ValueError(f"profiles: expected two of one model, got {self} and {other}")
         wide = np.maximum(self.exponent, other.exponent)
         histogram = _coarser(self.histogram, wide - self.exponent) + _coarser(other.histogram, wide - other.exponent)
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
-        return Profile(self.model_name, self.head_size, **sums | {"histogram": histogram, "exponent": wide})
+        sums |= {"histogram": histogram, "exponent": wide}
+        return Profile(self.model_name, self.head_size, **sums, fingerprint=self.fingerprint)
 
     def table(self):
         """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
@@ -132,7 +130,8 @@ class Profile:
         self._save(path, {})
 
     def _save(self, path, more):
-        about = {"format": FORMAT, "model_name": self.model_name, "head_size": str(self.head_size)} | more
+        about = {"format": FORMAT, "model_name": self.model_name, "head_size": str(self.head_size)}
+        about |= {"fingerprint": self.fingerprint} | more
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in SUMS}
         written_whole(path, lambda unfinished: save_file(arrays, unfinished, metadata=about))
 
@@ -150,7 +149,8 @@ class Profile:
         got = {name: array.shape for name, array in arrays.items()}
         if got != expected or not about.get("head_size", "").isdigit() or "model_name" not in about:
             raise ValueError(f"{path}: expected a whole profile, {expected}, got {got} and {about}")
-        return cls(about["model_name"], int(about["head_size"]), **arrays), about
+        fingerprint = about.get("fingerprint", "")
+        return cls(about["model_name"], int(about["head_size"]), **arrays, fingerprint=fingerprint), about
 
     def _medians(self):
         """The middle of the bin in which half of the scores are reached: [layer, head]."""
@@ -204,8 +204,7 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
         raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
     done, expected = json.loads(progress)
     _add_to(fingerprint, islice(texts, done))
-    same_model = (total.model_name, *total.shape) == (lm.name, lm.n_layers, lm.n_heads)
-    if fingerprint.hexdigest() != expected or not same_model:
+    if fingerprint.hexdigest() != expected or not same_model(total, _empty(lm)):
         raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
     return done
 
@@ -220,10 +219,10 @@ def _empty(lm):
     sums = {name: np.zeros((len(PER), *heads)) for name in ("y", "yy", "yn")}
     sums |= {name: np.zeros(len(PER)) for name in ("n", "nn")}
     histogram, exponent = np.zeros((*heads, BINS), np.int64), np.full(heads, -30, np.int64)
-    return Profile(lm.name, lm.head_size, **sums, histogram=histogram, exponent=exponent, counts=np.zeros(3, np.int64))
+    sums |= {"histogram": histogram, "exponent": exponent, "counts": np.zeros(3, np.int64)}
+    return Profile(lm.name, lm.head_size, **sums, fingerprint=lm.fingerprint)
 
 
-@torch.no_grad()
 def _profile_chunk(lm, texts):
     """A few texts: cut, batched by length, run, and added up text by text."""
     profile = _empty(lm)
@@ -232,14 +231,14 @@ def _profile_chunk(lm, texts):
     n = np.zeros((len(texts), len(PER)))
     for batch in _batches(encoded, lm.context):
         owners, windows = zip(*batch)
-        lengths = torch.tensor([len(window) for window in windows])
-        ids = torch.zeros(len(windows), max(lengths), dtype=torch.long)
-        for row, window in zip(ids, windows):
-            row[: len(window)] = torch.tensor(window)
+        lengths = torch.tensor([len(window) for window in windows], device="cpu")
+        padded = [list(window) + [0] * (max(map(len, windows)) - len(window)) for window in windows]
+        ids = torch.tensor(padded, device="cpu")  # whatever torch's default device is
         look = _Streaming(lengths.to(lm.model.device), profile)
-        with attention_function(lm.model, look):
+        with measuring(lm.model), attention_function(lm.model, look):
             # the body alone: the logits of every token are no part of any statistic
             lm.model.base_model(input_ids=ids.to(lm.model.device), use_cache=False)
+        look.layers.of(lm.model)
         np.add.at(y, list(owners), look.numerators.numpy())
         np.add.at(n, list(owners), _denominators(lengths.numpy()))
     counted = [len(ids) >= 2 for ids in encoded]
@@ -257,7 +256,7 @@ def _token_ids(lm, text):
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair is no letter, and no tokenizer takes it
         return []
-    return lm.tokenizer(text, verbose=False)["input_ids"] if text else []
+    return lm.token_ids(text) if text else []
 
 
 def _batches(encoded, context):
@@ -291,12 +290,13 @@ class _Streaming:
     """The attention function that adds up a batch. numerators: float64 [window, statistic, layer, head]."""
 
     def __init__(self, lengths, profile):
-        self.lengths, self.profile = lengths, profile
+        self.lengths, self.profile, self.layers = lengths, profile, Layers()
         self.scratch = None  # two blocks' room, used again and again: fresh memory costs more than arithmetic
-        self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64)
+        self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64, device="cpu")
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
-        require_plain_attention(module, attention_mask, scaling, query.shape[-1])
+        require_plain_attention(module, query, key, attention_mask, scaling, **kwargs)
+        self.layers.add(module)
         layer, shared_by, dtype = module.layer_idx, query.shape[1] // key.shape[1], query.dtype
         query, key, value = query.float(), key.float(), value.float()
         key, value = (x.repeat_interleave(shared_by, dim=1) for x in (key, value))
@@ -340,7 +340,7 @@ class _Streaming:
         """
         below, top, total_score, norm, first, total, surprise, tiny = sums
         n_rows, n_keys = raw.shape[-2:]
-        past = torch.ones(n_rows, n_rows, device=raw.device).tril()  # of the block's own triangle
+        past = torch.ones(n_rows, n_rows, dtype=raw.dtype, device=raw.device).tril()  # of the block's own triangle
         n_future = torch.arange(n_rows - 1, -1, -1, device=raw.device)
         padded = torch.arange(start, n_keys, device=raw.device) >= self.lengths[:, None]  # [window, row]
 

@@ -1,17 +1,18 @@
 """Changes of the raw scores, to be used with `lm.intervene`: which of them can the softmax see?
 
 Each takes the raw scores of a layer, [batch, head, query, key], unscaled and unmasked, and returns
-as many. Only the causal part of a row (keys up to the query) counts as the row.
+as many. Only the causal part of a row (keys up to the query) counts as the row. The queries are the last
+of the keys' places, so that a step of `generate`, one query and all keys so far, is changed as in a whole text.
 """
 
+from dataclasses import replace
 from numbers import Integral
 
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask, row_means
+from aero_helpers.attention import past_of, row_means
 from aero_helpers.parts import require_profile, without_level
-from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import shift_table
 
 HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and statistics stay finite
@@ -19,8 +20,7 @@ HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and stat
 
 def lift_rows(scores, layer=None):
     """Add to each row the constant that makes its lowest score 1: no score is negative any more."""
-    past = causal_mask(scores.shape[-1], scores.device)
-    return scores - scores.masked_fill(~past, torch.inf).amin(-1, keepdim=True) + 1
+    return scores - scores.masked_fill(~past_of(scores), torch.inf).amin(-1, keepdim=True) + 1
 
 
 def clip_negative(scores, layer=None):
@@ -60,14 +60,14 @@ def content_alone(profile):
 
 def _of_layer(profile, layer, scores):
     """The part of a profile that lies under scores [..., head, query, key] of one layer, or of all where it is None."""
-    n_tokens = scores.shape[-1]
+    n_queries, n_tokens = scores.shape[-2:]
     if layer is not None and layer >= len(profile):
         raise ValueError(f"profile: expected one of the model's layers, {layer} among them, got {list(profile.shape)}")
     of_layer = profile if layer is None else profile[layer]
     if of_layer.shape[-1] < n_tokens or of_layer.shape[:-2] != scores.shape[-of_layer.dim() : -2]:
         expected = f"{list(scores.shape[-of_layer.dim() : -2])}, for texts of {n_tokens} tokens or more"
         raise ValueError(f"profile: expected one of the heads {expected}, got {list(of_layer.shape)}")
-    return of_layer[..., :n_tokens, :n_tokens].to(scores)
+    return of_layer[..., n_tokens - n_queries : n_tokens, :n_tokens].to(scores)
 
 
 def scale_spread(factor):
@@ -92,8 +92,9 @@ def hide_key(key):
     def change(scores, layer=None):
         if scores.shape[-1] < key + 2:
             raise ValueError(f"key: expected one with a later query, up to {scores.shape[-1] - 2} here, got {key}")
+        first_query = scores.shape[-1] - scores.shape[-2]
         changed = scores.clone()
-        changed[..., key + 1 :, key] = HIDDEN
+        changed[..., max(key + 1 - first_query, 0) :, key] = HIDDEN
         return changed
 
     return change
@@ -119,6 +120,8 @@ def intervention_table(lm, texts):
     scores; loss, mean over texts, in nats a token; loss_change.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise ValueError("texts: expected at least one, got none")
     untouched = [lm.record(text) for text in texts]
     rows = []
     for name, change in {"as it is": lambda scores, layer: scores, **INTERVENTIONS}.items():
@@ -134,7 +137,7 @@ def intervention_table(lm, texts):
 
 def changed_record(record, change):
     """A record whose scores went through `change` afterwards: later layers of the model did not hear of it."""
-    return AttentionRecord(record.tokens, change(record.raw_scores, None), record.head_size, record.model_name)
+    return replace(record, raw_scores=change(record.raw_scores, None))
 
 
 def largest_weight_change(record, change):

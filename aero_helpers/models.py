@@ -6,43 +6,38 @@ read from there by one function, which checks that all of it arrived.
 
 import hashlib
 import importlib.util
-import json
 import os
 import queue
 import threading
-from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import huggingface_hub
 import torch
-from transformers import (
-    AutoTokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPT2TokenizerFast,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from aero_helpers.attention import require_count
-from aero_helpers.matrices import head_matrices
-from aero_helpers.mini import FOLDER as MINI_FOLDER
-from aero_helpers.recording import (
-    AttentionRecord,
-    attend,
+from aero_helpers.capture import (
+    Attend,
+    Layers,
+    adopt,
     attention_function,
     capture,
+    change_in_force,
     head_size_of,
+    measuring,
     queries_and_keys,
-    readable_tokens,
+    require_all_layers,
 )
+from aero_helpers.checkpoints import quiet, read_checkpoint
+from aero_helpers.matrices import head_matrices
+from aero_helpers.mini import FOLDER as MINI_FOLDER
+from aero_helpers.recording import AttentionRecord
+from aero_helpers.tokens import readable_tokens, require_known
 
 GPT2_REPOSITORY = "openai-community/gpt2"
 GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
@@ -65,17 +60,20 @@ SMOLLM2_READERS = ("gguf", "accelerate")
 class LanguageModel:
     """A causal language model with its tokenizer.
 
-    model: the transformers model, in evaluation mode. tokenizer: its tokenizer. change: what
-    `intervene` does to the raw scores while it lasts, else None.
+    model: the transformers model, in evaluation mode; it attends as before, but through `aero_helpers.capture`.
+    tokenizer: its tokenizer, which knows where in the text a token stands.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    change: Callable | None = None
+    _fingerprint: tuple = field(default=(None, ""), repr=False)
+    _attends_everywhere: bool = field(default=False, repr=False)
 
     def __post_init__(self):
         self.model.eval()  # dropout would make every record another one
+        if self.model.config._attn_implementation == "sdpa":  # another is refused where it is measured, not here
+            adopt(self.model)
 
     @property
     def n_layers(self):
@@ -90,9 +88,31 @@ class LanguageModel:
         return head_size_of(self.model.config)
 
     @property
+    def n_embeddings(self):
+        """How many tokens the model knows."""
+        return self.model.get_input_embeddings().num_embeddings
+
+    @property
     def context(self):
         """The longest text the model can read, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def change(self):
+        """What `intervene` does to the raw scores in this thread or task, or None."""
+        return change_in_force(self.model)
+
+    @property
+    def fingerprint(self):
+        """The SHA-256 sum of the model's weights: what tells two models of one name apart.
+
+        Taken anew when torch has counted a change of a weight; it does not count one made through `.data`.
+        """
+        weights = list(self.model.named_parameters())
+        state = [(name, weight.data_ptr(), weight._version) for name, weight in weights]
+        if self._fingerprint[0] != state:
+            self._fingerprint = state, sum_of_weights(self.model)
+        return self._fingerprint[1]
 
     def __repr__(self):
         return f"LanguageModel({self.name!r}: {self.n_layers} layers × {self.n_heads} heads × {self.head_size})"
@@ -114,7 +134,8 @@ class LanguageModel:
             raise TypeError(f"text: expected a string, got {type(text).__name__}")
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
-        token_ids, labels = readable_tokens(self.tokenizer, text, limit)
+        with _one_at_a_time:
+            token_ids, labels = readable_tokens(self.tokenizer, text, limit)
         if not labels:
             raise ValueError(f"text: expected at least one token, got an empty text {text!r}")
         if len(labels) > self.context:
@@ -122,7 +143,15 @@ class LanguageModel:
                 f"text: expected at most {self.context} tokens, the context of {self.name}, got {len(labels)};"
                 f" truncate=True keeps the first {self.context}"
             )
+        require_known(token_ids.tolist(), self.n_embeddings, self.tokenizer, self.name)
         return token_ids, labels
+
+    def token_ids(self, text):
+        """The ids of all tokens of a text, a list. Raises ValueError for one that the model does not know."""
+        with _one_at_a_time:
+            ids = self.tokenizer(text, verbose=False)["input_ids"]
+        require_known(ids, self.n_embeddings, self.tokenizer, self.name)
+        return ids
 
     def record(self, text, truncate=False, first_position=0):
         """Run the model on a text and return the AttentionRecord of all its heads.
@@ -143,7 +172,7 @@ class LanguageModel:
                 f" got {first_position!r}"
             )
         scores, head_size = capture(self.model, token_ids, self.change, first_position)
-        return AttentionRecord(labels, scores, head_size, self.name)
+        return AttentionRecord(labels, scores, head_size, self.name, self.fingerprint)
 
     def queries_and_keys(self, text, truncate=False):
         """The queries [layer, head, T, head_size] and keys [layer, key head, T, head_size] of a text, float32.
@@ -170,7 +199,6 @@ class LanguageModel:
         """
         return self.token_losses(text, truncate).mean().item()
 
-    @torch.no_grad()
     def token_losses(self, text, truncate=False):
         """The cross-entropy of each next token, in nats, float32 [T − 1]: how surprising tokens 1, 2, … were.
 
@@ -179,32 +207,62 @@ class LanguageModel:
         token_ids, _ = self.encode(text, truncate)
         if len(token_ids) < 2:
             raise ValueError(f"text: expected at least two tokens to predict one, got {len(token_ids)}: {text!r}")
-        logits = self.model(token_ids[None].to(self.model.device)).logits[0]
+        with measuring(self.model):
+            logits = self.model(input_ids=token_ids[None].to(self.model.device), use_cache=False).logits[0]
         return torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:], reduction="none")
 
     @contextmanager
     def intervene(self, change):
-        """Let the model attend with changed raw scores while the context lasts.
+        """Let the model attend with changed raw scores while the context lasts, in this thread or asyncio task alone.
 
             with lm.intervene(lambda scores, layer: scores.clamp(min=0)):
                 lm.loss(text), lm.record(text)
 
-        change(scores, layer) takes the raw scores of one layer, [batch, head, query, key], before
-        scale and mask, and returns as many. `record`, `loss` and the model itself then use them.
+        change(scores, layer) takes the raw scores of one layer, [batch, head, query, key], before scale and
+        mask, and returns as many. The queries are the last of the keys' places: all of them in a whole text,
+        one where `generate` works with a cache. `record`, `loss` and the model itself then use them.
+
+        Raises ValueError, then or when the model runs, for a change that returns something else, for a model of
+        which not every layer can be changed, and for padding in front of a text.
         """
-        with attention_function(self.model, attend(change=change)):
-            before, self.change = self.change, change
-            try:
-                yield self
-            finally:
-                self.change = before
+        if not callable(change):
+            raise TypeError(f"change: expected a function of scores and layer, got {type(change).__name__}")
+        self._require_all_layers()
+        attend = Attend(change=change)
+        with attention_function(self.model, attend):
+            yield self
+        if len(set(attend.calls.values())) > 1:
+            raise ValueError(f"change: expected as many calls in each layer, got {dict(attend.calls)}")
+        if attend.calls:
+            require_all_layers(self.model, attend.calls)
+
+    def _require_all_layers(self):
+        """Run the model on one token, once, and see whether all of its layers attend through us."""
+        if not self._attends_everywhere:
+            seen = Layers()
+            with measuring(self.model), attention_function(self.model, Attend(lambda module, _: seen.add(module))):
+                self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.model.device), use_cache=False)
+            require_all_layers(self.model, seen)
+            self._attends_everywhere = True
 
     def untrained(self):
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
         with torch.random.fork_rng():  # the reader's own random numbers stay as they are
             torch.manual_seed(UNTRAINED_SEED)
-            model = type(self.model)(deepcopy(self.model.config))
+            model = type(self.model)._from_config(deepcopy(self.model.config), dtype=torch.float32)
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
+
+
+_one_at_a_time = threading.Lock()  # a tokenizer keeps state of a call: two at once can stop with "Already borrowed"
+
+
+def sum_of_weights(model):
+    """The SHA-256 sum of names, shapes and numbers of a model's weights, as hexadecimal digits."""
+    total = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        total.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
+        total.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def load(name="auto"):
@@ -331,7 +389,7 @@ def _load_smollm2():
     folder = Path(wheel.submodule_search_locations[0])
     try:
         source = {"pretrained_model_name_or_path": folder, "gguf_file": next(folder.glob("*.gguf")).name}
-        with _quiet():
+        with quiet():
             model = LlamaForCausalLM.from_pretrained(**source, dtype=torch.float32)
             return LanguageModel("smollm2", model, AutoTokenizer.from_pretrained(**source))
     except Exception as error:  # the libraries raise nearly anything on a damaged file
@@ -343,67 +401,4 @@ def _load_smollm2():
 
 def read_folder(folder, name):
     """A GPT-2 checkpoint as a LanguageModel; ValueError where it is not whole."""
-    config = _read_config(folder)
-    try:
-        with _quiet():
-            model, info = GPT2LMHeadModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # named below
-                output_loading_info=True,
-            )
-            tokenizer = GPT2TokenizerFast.from_pretrained(folder)
-    except Exception as error:  # the libraries raise nearly anything on a damaged file
-        raise ValueError(
-            f"{folder}: expected a whole GPT-2 checkpoint, got a damaged or incomplete one ({error})"
-        ) from error
-    for complaint, keys in (
-        ("lacks", info["missing_keys"]),
-        ("has a size that its config.json does not state for", {key[0] for key in info["mismatched_keys"]}),
-        ("has, beyond its config.json,", info["unexpected_keys"]),
-    ):
-        if keys:
-            raise ValueError(
-                f"{folder}: expected a whole GPT-2 checkpoint, got one that {complaint}"
-                f" {len(keys)} tensors, {min(keys)} first"
-            )
-    if len(tokenizer) > config.vocab_size or len(tokenizer) < 256:
-        raise ValueError(
-            f"{folder}: expected a tokenizer of 256 to {config.vocab_size} tokens, got one of {len(tokenizer)}"
-        )
-    return LanguageModel(name, model, tokenizer)
-
-
-def _read_config(folder):
-    if not (folder / "config.json").is_file():
-        tensors = [path.name for path in folder.glob("*.safetensors")]
-        hint = "; aero.read_head_matrices reads the heads' matrices from tensors alone" if tensors else ""
-        found = ", ".join(tensors) or "no tensors"
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint to run, found no config.json but {found}{hint}")
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = settings.get("model_type")
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got an unreadable config.json ({error})") from error
-    if kind != "gpt2":
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got model_type {kind!r}")
-    try:
-        return GPT2Config.from_pretrained(folder)
-    except Exception as error:  # transformers' own checks of single settings
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got a wrong config.json ({error})") from error
-
-
-@contextmanager
-def _quiet():
-    """Without transformers' bars for reading a file and its table of surprises: we raise an error instead."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    return LanguageModel(name, *read_checkpoint(folder))

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask, row_means
-from aero_helpers.recording import require_record
+from aero_helpers.attention import causal_mask, past_of, row_means
+from aero_helpers.recording import require_record, same_model
 
 
 def position_profile(records):
@@ -90,7 +90,7 @@ def pooled_parts(table, by=None):
 
 def without_level(scores, layer=None):
     """Subtract from each row the mean of its past, and put 0 in the future: all that the softmax sees is kept."""
-    return (scores - row_means(scores)) * causal_mask(scores.shape[-1], scores.device)
+    return (scores - row_means(scores)) * past_of(scores)
 
 
 def require_profile(profile):
@@ -107,7 +107,7 @@ def _require_like(record, first, same_length=True):
     """The first of the records; ValueError where this one is of another model or, if asked for, another length."""
     require_record(record)
     first = first or record
-    alike = (record.model_name, record.shape) == (first.model_name, first.shape)
+    alike = same_model(record, first)
     if not alike or (same_length and record.n_tokens != first.n_tokens):
         length = " and one length" if same_length else ""
         raise ValueError(f"records: expected records of one model{length}, got {first} and {record}")

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from aero_helpers.attention import causal_mask, row_means
-from aero_helpers.recording import require_record
+from aero_helpers.recording import require_record, same_model
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -82,9 +82,11 @@ def shift_tables(records, entries="causal"):
 
 def require_one_model(records):
     """Raise ValueError unless all records are of one model."""
-    models = {(record.model_name, record.n_layers, record.n_heads) for record in records}
-    if len(models) > 1:
-        raise ValueError(f"records: expected records of one model, got {sorted(models)}")
+    for record in records:
+        require_record(record)
+        if not same_model(record, records[0]):
+            words = " (of other weights)" if record.model_name == records[0].model_name else ""
+            raise ValueError(f"records: expected records of one model, got {records[0]} and {record}{words}")
 
 
 def mean_over_texts(tables):

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 import aero_helpers as aero
 from aero_helpers import corpus
 from aero_helpers.models import LanguageModel
-from aero_helpers.recording import capture
+from aero_helpers.capture import capture
 
 ROWS_FROM = {"sink_weight": 1, "sink_gap": 2, "row_spread": 2, "entropy": 2}
 

@@ -198,7 +198,7 @@ def test_a_checkpoint_without_one_tensor_is_refused_and_not_filled_with_noise(ch
 
 def test_a_checkpoint_without_its_tokenizer_is_refused(checkpoint):
     (checkpoint / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match=r"expected a tokenizer of 256 to 2048 tokens, got one of|got a damaged or"):
+    with pytest.raises(ValueError, match=r"expected a tokenizer of 256 tokens or more, got one of 1"):
         aero.load(checkpoint)
 
 

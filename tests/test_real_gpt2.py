@@ -13,7 +13,7 @@ from transformers import GPT2Config, GPT2TokenizerFast
 from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 
 import aero_helpers as aero
-from aero_helpers.recording import readable_tokens
+from aero_helpers.tokens import readable_tokens
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,9 @@ from transformers import (
 )
 
 import aero_helpers as aero
-from aero_helpers.recording import FORMAT, capture, queries_and_keys, readable_tokens
+from aero_helpers.capture import capture, queries_and_keys
+from aero_helpers.recording import FORMAT
+from aero_helpers.tokens import readable_tokens
 
 
 def hooked_scores(lm, text):
@@ -83,7 +85,7 @@ def test_queries_and_keys_are_what_the_scores_are_made_of(mini):
     q, k = mini.queries_and_keys(TEXT)
     assert q.shape == k.shape == (6, 4, mini.record(TEXT).n_tokens, 32)
     assert (aero.raw_scores(q, k) - mini.record(TEXT).raw_scores).abs().max() < 1e-4
-    assert mini.model.config._attn_implementation == "sdpa"
+    assert mini.model.config._attn_implementation == "aero"
 
 
 def test_queries_and_keys_are_those_of_the_changed_model_under_an_intervention(mini):
@@ -98,7 +100,7 @@ def test_recording_leaves_the_model_as_it_was(mini):
     ids = mini.encode(TEXT)[0][None]
     before = mini.model(ids).logits
     mini.record(TEXT)
-    assert mini.model.config._attn_implementation == "sdpa"
+    assert mini.model.config._attn_implementation == "aero"
     assert torch.equal(mini.model(ids).logits, before)
 
 

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
+from aero_helpers.capture import capture
 from aero_helpers.mini import training_history
 from aero_helpers.mini.train import BATCH, CONTEXT, HELD_OUT, SEED, encode, held_out_loss, read_corpus
 from aero_helpers.models import MINI_FILES, LanguageModel, read_folder
 from aero_helpers.parts import part_table, pooled_parts, position_profile
-from aero_helpers.recording import AttentionRecord, capture
+from aero_helpers.recording import AttentionRecord
 from aero_helpers.shift import select_entries, shift_table
 
 HERE = Path(__file__).parent

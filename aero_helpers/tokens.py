@@ -1,0 +1,42 @@
+"""A text as the tokens a model reads: their ids, and labels that can be read."""
+
+import torch
+
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def readable_tokens(tokenizer, text, limit=None):
+    """(token ids [T], T readable labels) of a text, both cut to `limit` tokens.
+
+    A label is the piece of text the token stands for, its leading space included. Where a
+    byte-level tokenizer cuts one letter into several tokens (Vietnamese, emoji), the single bytes
+    are no text: each piece then shows the whole letter and its number, as "ế₁", "ế₂", "ế₃". A token that
+    the tokenizer adds, as one that ends a text, stands for no piece and shows its own name.
+    """
+    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    token_ids, spans = encoded["input_ids"][:limit], encoded["offset_mapping"]
+    labels, piece = [], 0
+    for i, (start, end) in enumerate(spans[: len(token_ids)]):
+        if start == end:
+            labels.append(tokenizer.convert_ids_to_tokens(token_ids[i]))
+            continue
+        continues = i > 0 and start < spans[i - 1][1]
+        is_continued = i + 1 < len(spans) and _overlap(spans[i + 1], (start, end))
+        piece = piece + 1 if continues else 1
+        number = str(piece).translate(SUBSCRIPTS) if continues or is_continued else ""
+        labels.append(text[start:end] + number)
+    return torch.tensor(token_ids, dtype=torch.long, device="cpu"), labels
+
+
+def _overlap(a, b):
+    return a[0] < a[1] and a[0] < b[1] and b[0] < a[1]
+
+
+def require_known(token_ids, n_embeddings, tokenizer, name):
+    """Raise ValueError where a text has a token for which the model has no embedding."""
+    largest = max(token_ids, default=0)
+    if largest >= n_embeddings:
+        raise ValueError(
+            f"text: expected tokens that {name} knows, 0 to {n_embeddings - 1}, got {int(largest)}"
+            f" ({tokenizer.convert_ids_to_tokens(int(largest))!r}); model.resize_token_embeddings makes room for it"
+        )
