@@ -21,7 +21,7 @@ from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.parts import pooled_parts, require_profile
 from aero_helpers.recording import AttentionRecord, require_record
-from aero_helpers.shift import select_entries
+from aero_helpers.shift import require_one_model, select_entries
 from aero_helpers.uncertainty import rank_correlation
 
 KEY_0 = "#D55E00"
@@ -345,8 +345,8 @@ def layer_ridges(records, ax=None):
     lowest to the highest score and to its own height: compare where they lie, not how high.
     """
     records = [records] if isinstance(records, AttentionRecord) else list(records)
-    shapes = {record.raw_scores.shape[:2] for record in records}
-    if len(shapes) != 1 or min(record.n_tokens for record in records) < 3:
+    require_one_model(records)
+    if min((record.n_tokens for record in records), default=0) < 3:
         raise ValueError(f"records: expected records of one model, of 3 tokens or more, got {records}")
     n_layers = records[0].n_layers
     ax = ax or plt.subplots(figsize=(7.5, 1.4 + 0.5 * n_layers), layout="constrained")[1]

@@ -177,7 +177,7 @@ def _row_statistics(record):
     weights = record.weights().double()
     scaled = record.raw_scores.double() / record.head_size**0.5
     spread = row_means((scaled - row_means(scaled)) ** 2)[..., 0].sqrt()
-    entropy = -torch.xlogy(weights, weights).sum(-1) / n_keys.log()
+    entropy = -torch.xlogy(weights, weights).sum(-1) / n_keys.double().log()
     tiny = weights[..., past & (n_keys[:, None] > 2)] < 0.01
     return {
         "sink_weight": weights[..., 1:, 0].mean(-1).numpy(),

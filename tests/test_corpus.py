@@ -16,8 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 import aero_helpers as aero
 from aero_helpers import corpus
-from aero_helpers.models import LanguageModel
 from aero_helpers.capture import capture
+from aero_helpers.models import LanguageModel
 
 ROWS_FROM = {"sink_weight": 1, "sink_gap": 2, "row_spread": 2, "entropy": 2}
 
