@@ -206,6 +206,8 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     _add_to(fingerprint, islice(texts, done))
     if fingerprint.hexdigest() != expected or not same_model(total, _empty(lm)):
         raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
+    if total.fingerprint != lm.fingerprint:  # here a name is not enough: what is added up can't be taken apart again
+        raise ValueError(f"{checkpoint}: expected a checkpoint of these weights of {lm.name}, got one of others")
     return done
 
 

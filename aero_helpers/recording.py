@@ -144,8 +144,11 @@ def require_kind(name, value, kind):
 
 
 def same_model(a, b):
-    """Whether two records or profiles are of one model: of the same weights, or where these are unknown, name."""
-    return (a.fingerprint or a.model_name, a.shape) == (b.fingerprint or b.model_name, b.shape)
+    """Whether two records or profiles are of one model: of the same weights, or of one name where either's are unknown
+    (a record put together by hand, a file of an earlier version)."""
+    if a.fingerprint and b.fingerprint:
+        return (a.fingerprint, a.shape) == (b.fingerprint, b.shape)
+    return (a.model_name, a.shape) == (b.model_name, b.shape)
 
 
 def require_head(of, layer, head):
