@@ -10,7 +10,7 @@ from numbers import Integral
 import torch
 
 
-def causal_mask(n_tokens, device=None):
+def causal_mask(n_tokens, device="cpu"):
     """Who may look at whom in a decoder: bool [query, key], True where key <= query.
 
     Raises ValueError if `n_tokens` is not a whole number of at least 1.
@@ -129,7 +129,7 @@ def row_means(scores):
     Raises TypeError if `scores` is no floating-point tensor, ValueError for more queries than keys.
     """
     past = past_of(scores)
-    return (scores * past).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+    return scores.masked_fill(~past, 0).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
 
 
 def past_of(scores):

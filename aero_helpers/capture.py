@@ -100,7 +100,10 @@ _measured = {}  # model -> [runs under way, its modules that stood in training m
 
 @contextmanager
 def measuring(model):
-    """Run `model` in evaluation mode and full precision, whatever is around; the last run gives the mode back."""
+    """Run `model` in evaluation mode, full precision and on its own device, whatever is around.
+
+    The last run of several at once gives the mode back.
+    """
     with _lock:
         runs = _measured.setdefault(model, [0, []])
         if not runs[0]:
@@ -109,7 +112,7 @@ def measuring(model):
             module.training = False
         runs[0] += 1
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), torch.device(model.device):
             yield
     finally:
         with _lock:

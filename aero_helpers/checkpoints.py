@@ -25,7 +25,7 @@ def read_checkpoint(folder):
     _require_full_weights(folder)
     config = _read_config(folder)
     try:
-        with quiet():
+        with quiet(), torch.device("cpu"):
             model, info = GPT2LMHeadModel.from_pretrained(
                 folder,
                 config=config,

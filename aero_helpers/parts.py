@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import causal_mask, past_of, row_means
 from aero_helpers.recording import require_record, same_model
 
@@ -90,14 +91,14 @@ def pooled_parts(table, by=None):
 
 def without_level(scores, layer=None):
     """Subtract from each row the mean of its past, and put 0 in the future: all that the softmax sees is kept."""
-    return (scores - row_means(scores)) * past_of(scores)
+    return (scores - row_means(scores)).masked_fill(~past_of(scores), 0)
 
 
 def require_profile(profile):
     """A position profile as a tensor; TypeError for no tensor or array, ValueError for another shape or NaN in it."""
     if not isinstance(profile, (torch.Tensor, np.ndarray)):
         raise TypeError(f"profile: expected what position_profile returns, got {type(profile).__name__}")
-    profile = torch.as_tensor(profile)
+    profile = plain_tensor(profile, "profile")
     if profile.dim() != 4 or profile.shape[-1] != profile.shape[-2] or not profile.isfinite().all():
         raise ValueError(f"profile: expected finite numbers [layer, head, T, T], got {list(profile.shape)}")
     return profile

@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student_t
 
+from aero_helpers.arrays import plain_tensor, real_numbers
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
@@ -84,7 +85,7 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
 
     kind: "weights" (0 to 1) or "scores" (raw, colours centred on 0). The future is left blank.
     """
-    matrix = torch.as_tensor(matrix).detach().cpu().double().numpy()
+    matrix = plain_tensor(matrix, "matrix").double().numpy()
     _require_one_of("kind", kind, ("weights", "scores"))
     if matrix.shape != (len(tokens), len(tokens)):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
@@ -204,7 +205,7 @@ def _draw_density(ax, values):
 def bandwidth_view(values, bandwidth):
     """A histogram of the values and their density for one bandwidth; three rules' choices below. Returns the Figure."""
     chosen = density(values, bandwidth)
-    values = np.asarray(values, dtype=float).ravel()
+    values = real_numbers(values)
     fig, ax = plt.subplots(figsize=(8.5, 4), layout="constrained")
     ax.hist(values, bins=min(120, 10 + len(values) // 4), density=True, color="#DDDDDD")
     ax.plot(chosen.x, chosen.y, color=OTHER_KEYS, linewidth=2.2)

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import attention_weights, require_count
 
 FORMAT = "aero_helpers attention record 1"
@@ -35,10 +36,7 @@ class AttentionRecord:
     fingerprint: str = ""
 
     def __post_init__(self):
-        scores = torch.as_tensor(self.raw_scores).detach()
-        if scores.is_complex():
-            raise ValueError(f"raw_scores: expected real numbers, got {scores.dtype}")
-        scores = scores.to("cpu", torch.float32, copy=True)  # a record keeps its own numbers
+        scores = plain_tensor(self.raw_scores, "raw_scores").to(torch.float32, copy=True)  # a record keeps its own
         if scores.dim() != 4 or scores.shape[-1] != scores.shape[-2] or 0 in scores.shape:
             raise ValueError(f"raw_scores: expected [layer, head, T, T], got {list(scores.shape)}")
         if not scores.isfinite().all():

@@ -26,8 +26,8 @@ def select_entries(n_tokens, entries="causal"):
     if entries not in ENTRIES:
         raise ValueError(f"entries: expected one of {', '.join(ENTRIES)}, got {entries!r}")
     past = causal_mask(n_tokens)
-    query = torch.arange(n_tokens)[:, None]
-    key = torch.arange(n_tokens)[None, :]
+    query = torch.arange(n_tokens, device="cpu")[:, None]
+    key = torch.arange(n_tokens, device="cpu")[None, :]
     return {
         "causal": past,
         "without_key_0": past & (key > 0),
@@ -127,7 +127,7 @@ def own_and_other_keys(queries, keys):
         for head in range(n_heads):
             scores = queries[layer, head] @ keys[layer].transpose(-1, -2)  # [key head, query, key]
             own_key_head = head // (n_heads // n_key_heads)
-            is_other = torch.arange(n_key_heads) != own_key_head
+            is_other = torch.arange(n_key_heads, device="cpu") != own_key_head
             own, other = scores[own_key_head][past].double(), scores[is_other][:, past].double()
             rows.append((layer, head, *_share_and_median(own), *_share_and_median(other)))
     columns = ["layer", "head", "share_below_zero", "median", "other_share_below_zero", "other_median"]
@@ -148,7 +148,7 @@ def term_table(terms):
     for name, scores in terms.items():
         scores = scores.detach().double()
         past = causal_mask(scores.shape[-1], scores.device)
-        within = (scores - row_means(scores)) * past
+        within = (scores - row_means(scores)).masked_fill(~past, 0)
         numbers = {
             "mean": scores[..., past].mean(-1),
             "visible": (within**2).sum((-2, -1)).div(past.sum()).sqrt(),
@@ -164,7 +164,7 @@ def gap_to_key_0(scores):
     """Key 0's score minus the mean of the row's other past keys: [..., query], NaN for query 0."""
     past = causal_mask(scores.shape[-1], scores.device)
     n_others = torch.arange(scores.shape[-1], device=scores.device)
-    return scores[..., 0] - (scores * past)[..., 1:].sum(-1) / n_others
+    return scores[..., 0] - scores.masked_fill(~past, 0)[..., 1:].sum(-1) / n_others
 
 
 def _share_and_median(scores):

@@ -407,3 +407,50 @@ def test_many_threads_leave_nothing_behind(mini):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(measures(mini)["intervene"], TEXTS))
     assert aero.capture._in_force.get() == () and aero.capture._measured == {} and threading.active_count() < 60
+
+
+# torch's default device: "meta" stands for a graphics card here, as anything made on it and met with real numbers shows
+
+
+def numbers_of_the_course(lm):
+    """{name: what the functions of the course return}, as arrays and text."""
+    record = lm.record(TEXT)
+    again = aero.AttentionRecord(record.tokens, record.raw_scores.tolist(), record.head_size, "by hand")
+    queries, keys = lm.queries_and_keys(TEXT)
+    profile = aero.position_profile([record.first(8)])
+    matrices = lm.head_matrices()
+    return {
+        "shift_table": aero.shift_table(record).to_csv(),
+        "entries": [aero.select_entries(5, name).tolist() for name in aero.shift.ENTRIES],
+        "by hand": aero.shift_table(again).to_csv(),
+        "weights": record.weights().tolist(),
+        "own_and_other_keys": aero.own_and_other_keys(queries, keys).to_csv(),
+        "term_table": aero.term_table({"all": record.raw_scores}).to_csv(),
+        "part_table": aero.part_table([record.first(8)], profile).to_csv(),
+        "matrices": aero.matrix_table(matrices).to_csv(),
+        "untrained": lm.untrained().loss(TEXT),
+        "loss": lm.loss(TEXT),
+        "profile": aero.profile(lm, [TEXT]).table().to_csv(),
+        "interventions": aero.intervention_table(lm, [TEXT]).to_csv(),
+        "position": aero.interventions.position_alone(profile)(record.first(8).raw_scores, 0).tolist(),
+        "density": [x.tolist() if isinstance(x, np.ndarray) else x for x in aero.density(record.raw_scores)],
+    }
+
+
+def test_nothing_hangs_on_torchs_default_device(lm):
+    wanted = numbers_of_the_course(lm)
+    torch.set_default_device("meta")
+    try:
+        got = numbers_of_the_course(lm)
+        loaded = aero.load("mini")
+        drawn = [
+            aero.plots.head_maps(lm.record(TEXT), 0),
+            aero.plots.attention_map([[1.0, 0], [0.5, 0.5]], "ab").figure,
+        ]
+        drawn.append(aero.plots.layer_ridges(lm.record(TEXT)).figure)
+    finally:
+        torch.set_default_device(None)
+    assert {name for name in wanted if got[name] != wanted[name]} == set()
+    assert loaded.fingerprint == lm.fingerprint
+    for figure in drawn:
+        aero.plots.plt.close(figure)

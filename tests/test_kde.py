@@ -1,4 +1,6 @@
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from scipy.stats import gaussian_kde, norm
 from statsmodels.nonparametric.kde import KDEUnivariate
 
 import aero_helpers as aero
+from aero_helpers import plots
+from aero_helpers.kde import density_of_histogram, gaussian_sum
 
 RNG = np.random.default_rng(0)
 SAMPLES = {
@@ -134,7 +138,14 @@ def test_values_on_a_bound_are_kept_and_isj_works_between_bounds():
         ([1, 2], 0.0, -1.0, 2.0, "got 0.0 and -1.0"),
         ([[1, 2]], 0.0, 1.0, 2.0, r"counts: expected one row of numbers, got the shape \[1, 2\]"),
         ([1, 2], 0.0, 1.0, 0.5, "bandwidth: expected at least 1, the width of a bin, got 0.5"),
-        ([1, 2], 0.0, 1.0, 1e7, "bandwidth: expected at most"),
+        ([1, 2], 0.0, 1.0, 1e107, "and at most 1e.100, got 1e.107"),
+        ([1, 2], 1e9, 1e-9, 2e-9, r"width: expected bins that can be told apart at 1e\+09, got 1e-09"),
+        ([1, 2], 1e300, 1e299, 1e300, "values: expected sizes up to"),
+        ([0.5, 0.3, 0.2], 0.0, 1.0, 2.0, "counts: expected whole numbers of values, got shares or weights, 0.2 to 0.5"),
+        (np.ma.array([1, 2, 3], mask=[0, 1, 0]), 0.0, 1.0, 2.0, "counts: expected one row of numbers, got a masked"),
+        ([0, 7, 0], 0.0, 1.0, "scott", "values: expected at least two different ones, got 7 of 1.5"),
+        ([1, np.nan], 0.0, 1.0, 2.0, "counts: expected finite numbers, got 1 NaN"),
+        ([1 + 1j, 2], 0.0, 1.0, 2.0, "counts: expected numbers, got list"),
         ([0, 0], 0.0, 1.0, 2.0, "counts: expected numbers of values, some above 0"),
     ],
 )
@@ -146,9 +157,9 @@ def test_bad_histograms_are_named(counts, low, width, bandwidth, words):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"weights": [1.0]}, "weights: expected 3 numbers from 0 up, not all 0, got 1 of 1 to 1"),
-        ({"weights": [1.0, -1.0, 1.0]}, "got 3 of -1 to 1"),
-        ({"weights": [0.0, 0.0, 0.0]}, "got 3 of 0 to 0"),
+        ({"weights": [1.0]}, "weights: expected 3 numbers, as many as values, got 1"),
+        ({"weights": [1.0, -1.0, 1.0]}, "got -1 to 1"),
+        ({"weights": [0.0, 0.0, 0.0]}, "got 0 to 0"),
         ({"weights": [1.0, np.nan, 1.0]}, "weights: expected finite numbers"),
         ({"bounds": (0, 1)}, "expected all within the bounds 0 and 1, got 1 outside, from 0.1 to 2"),
         ({"bounds": (1, 0)}, "expected low < high, got 1.0 and 0.0"),
@@ -214,3 +225,113 @@ def test_one_value_with_a_bandwidth_is_one_gaussian():
 def test_bad_input_is_named(values, bandwidth, words):
     with pytest.raises(ValueError, match=words):
         aero.density(values, bandwidth)
+
+
+# what somebody brings: the same numbers in another dress, and what no dress can keep
+
+
+def same_curve(a, b):
+    return a.bandwidth == pytest.approx(b.bandwidth, rel=1e-12) and np.allclose(a.x, b.x) and np.allclose(a.y, b.y)
+
+
+NUMBERS = np.random.default_rng(5).normal(3, 2, 240).astype(np.float32)
+MASKED = np.ma.array(np.r_[NUMBERS, 1e6, np.nan], mask=[0] * 240 + [1, 1])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        NUMBERS[::-1],
+        NUMBERS.reshape(4, 60).T,
+        NUMBERS.tolist(),
+        [NUMBERS[:120], NUMBERS[120:]],
+        pd.Series(NUMBERS, index=range(500, 740)),
+        pd.Series(NUMBERS)[pd.Series(NUMBERS).index[::-1]],
+        pd.Series(NUMBERS, dtype="Float64"),
+        pd.DataFrame({"x": NUMBERS})["x"],
+        torch.tensor(NUMBERS),
+        torch.tensor(NUMBERS, requires_grad=True),
+        torch.tensor(NUMBERS).view(4, 60).T,
+        NUMBERS.astype(object),
+        MASKED,
+        MASKED.reshape(2, 121),
+        [MASKED[:121], MASKED[121:]],
+        np.ma.array(NUMBERS),
+    ],
+)
+def test_the_dress_of_the_values_does_not_matter(values):
+    wanted = aero.density(NUMBERS)
+    assert same_curve(aero.density(values), wanted)
+    assert aero.explore_bandwidth(values).controls["bandwidth"].value == pytest.approx(wanted.bandwidth)
+    plt.close(plots.bandwidth_view(values, 1.0))
+    assert np.allclose(gaussian_sum(values, wanted.x[::50], 1.0), gaussian_sum(NUMBERS, wanted.x[::50], 1.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.array([1 + 1j, 2]), "values: expected numbers, got ndarray .of complex128"),
+        (torch.tensor([1 + 1j, 2]), "values: expected a plain tensor of real numbers, got one of torch.complex64"),
+        (torch.eye(3).to_sparse(), "values: expected a plain tensor of real numbers, got one of torch.float32"),
+        (np.array(["2024-01-01", "2024-01-03"], "datetime64[D]"), "values: expected numbers, got ndarray"),
+        (np.array([1, 3], "timedelta64[s]"), "values: expected numbers, got ndarray"),
+        (np.array(["1", "2"]), "values: expected numbers, got ndarray"),
+        (pd.Series([1, None, 3], dtype="Int64"), "values: expected (numbers, got Series|finite numbers, got 1 NaN)"),
+        (pd.DataFrame({"layer": [0, 1], "mean": [0.5, 0.7]}), "got a table; take one of its columns 'layer', 'mean'"),
+        ({"a": 1.0}, "values: expected numbers, got dict"),
+        ((x for x in [1.0, 2.0]), "values: expected numbers, got generator"),
+        (np.ma.array([1.0, 2.0], mask=True), "values: expected at least one number, got none that is not masked"),
+        (np.ma.array([1.0, np.nan, 3.0], mask=[1, 0, 0]), "values: expected finite numbers, got 1 NaN"),
+        (np.array([1.0, 2.0]) * 1e200, "values: expected sizes up to 1e.100, got 2e.200"),
+    ],
+)
+@pytest.mark.parametrize("function", [aero.density, aero.explore_bandwidth, lambda x: gaussian_sum(x, [0.0], 1.0)])
+def test_what_cannot_be_kept_is_refused(function, values, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        function(values)
+
+
+def test_a_rule_refuses_values_too_close_to_square_their_distance():
+    with pytest.raises(ValueError, match="values: expected at least two different ones, got 2 of 1e-200"):
+        aero.density([1e-200, 2e-200])
+
+
+def test_masked_weights_and_values_are_left_out_together():
+    weights = np.random.default_rng(0).random(240) + 0.1
+    wanted = aero.density(np.delete(NUMBERS, [3, 7]), weights=np.delete(weights, [3, 7]))
+    at_3, at_7 = np.arange(240) == 3, np.arange(240) == 7
+    values, weights = np.ma.array(NUMBERS, mask=at_3), np.ma.array(weights, mask=at_7)
+    assert same_curve(aero.density(values, weights=weights), wanted)
+    assert same_curve(aero.density(values.reshape(2, 120), weights=weights), wanted)
+    with pytest.raises(ValueError, match="weights: expected 239 numbers, as many as values, got 238"):
+        aero.density(values, weights=weights[:239])
+    with pytest.raises(ValueError, match="x: expected a number everywhere, got a masked array"):
+        gaussian_sum(NUMBERS, np.ma.array([0.0, 1.0], mask=[0, 1]), 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e-99, 1e-20, 2.0**-30, 3.0, 1e20, 1e98])
+@pytest.mark.parametrize("rule", ["scott", "silverman", "isj"])
+def test_the_unit_of_the_values_does_not_matter(scale, rule):
+    curve, wanted = aero.density(NUMBERS * np.float64(scale), rule), aero.density(NUMBERS, rule)
+    assert curve.bandwidth == pytest.approx(wanted.bandwidth * scale, rel=1e-6)
+    assert np.allclose(curve.x / scale, wanted.x) and np.allclose(curve.y * scale, wanted.y, atol=1e-9)
+    counts, edges = np.histogram(NUMBERS, 300)
+    low, width = float(edges[0]), float(edges[1] - edges[0])
+    small, plain = (
+        density_of_histogram(counts, low * scale, width * scale, rule),
+        density_of_histogram(counts, low, width, rule),
+    )
+    assert small.bandwidth == pytest.approx(plain.bandwidth * scale, rel=1e-6)
+    assert np.allclose(small.y * scale, plain.y, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n_bins", "bandwidth"), [(100, 1e4), (100, 7e5), (3, 1e8), (100, 1.0), (8192, 1.0), (8192, 3e3)]
+)
+def test_a_histogram_costs_no_more_for_a_wide_bandwidth_and_stays_the_definition(n_bins, bandwidth):
+    counts = np.random.default_rng(1).integers(0, 5, n_bins)
+    curve = density_of_histogram(counts, 0, 1, bandwidth)
+    assert len(curve.x) <= 12 * n_bins / min(bandwidth, n_bins) * 10 + 1100
+    points = slice(None, None, len(curve.x) // 50)
+    exact = gaussian_sum(np.repeat(np.arange(n_bins) + 0.5, counts), curve.x[points], bandwidth)
+    assert np.allclose(curve.y[points], exact, atol=2e-3 * exact.max())
