@@ -24,12 +24,14 @@ from tqdm.auto import tqdm
 from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention
 from aero_helpers.kde import density_of_histogram
 from aero_helpers.recording import read_whole, require_head, same_model, written_whole
+from aero_helpers.tokens import require_texts
 
 FORMAT = "aero_helpers profile 1"
 BINS = 8192  # of a head's histogram; 0 is an edge
 BLOCK = 2**20  # scores at a time: more do not fit the caches, fewer are not worth the calls
 LEAST_ROWS = 16  # queries in a block
-CHUNK = 64  # texts that are cut, sorted by length and batched together
+CHUNK = 64  # texts that are cut, sorted by length, batched together and then saved
+CHUNK_TOKENS = 2**15  # where texts are long, fewer: what an interruption costs is a minute, not a library
 BATCH_TOKENS = 2048
 # Each statistic is a ratio of two sums over the corpus; the second is the same for all heads.
 PER = {
@@ -93,7 +95,10 @@ class Profile:
         histogram = _coarser(self.histogram, wide - self.exponent) + _coarser(other.histogram, wide - other.exponent)
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
         sums |= {"histogram": histogram, "exponent": wide}
-        return Profile(self.model_name, self.head_size, **sums, fingerprint=self.fingerprint)
+        fingerprint = (
+            self.fingerprint if self.fingerprint == other.fingerprint else ""
+        )  # of one the weights are unknown
+        return Profile(self.model_name, self.head_size, **sums, fingerprint=fingerprint)
 
     def table(self):
         """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
@@ -167,35 +172,53 @@ def profile(lm, texts, checkpoint=None):
     `texts`: any iterable of strings. A text longer than the model's context is cut into windows of
     it; windows of like length run together, and what pads them leaves no trace. Memory does not
     grow with the number of texts. With `checkpoint`, a file's name, the state is saved after every
-    CHUNK texts, and a call that was interrupted goes on from there, to the same numbers: the texts
-    that are done are read again, compared, and passed over.
+    CHUNK texts, or fewer of CHUNK_TOKENS in all, and a call that was interrupted goes on from there, to the same
+    numbers: the texts that are done are read again, compared, and passed over.
 
-    Raises TypeError for texts that are no strings; ValueError where a checkpoint belongs to a model of
-    another name or shape or to other texts, within `lm.intervene`, and for a model whose attention
-    `lm.record` refuses as well.
+    Raises TypeError for texts that are no strings; ValueError where a checkpoint belongs to other weights or to
+    other texts, within `lm.intervene`, and for a model whose attention `lm.record` refuses as well; OSError at once
+    where the checkpoint cannot be written.
     """
     if lm.change is not None:
         raise ValueError(f"{lm.name}: expected a model as it is, got one within lm.intervene; profile it outside")
-    if isinstance(texts, str):
-        raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")
+    require_texts(texts)
     total, done, fingerprint = _empty(lm), 0, hashlib.sha256()
     with tqdm(total=length_hint(texts) or None, unit="text", desc=lm.name) as bar:
         texts = iter(texts)
-        if checkpoint is not None and Path(checkpoint).exists():
+        if checkpoint is not None and Path(checkpoint).is_file():
             total, about = Profile._load(checkpoint)
             done = _skip(texts, fingerprint, about.get("progress"), lm, total, checkpoint)
             bar.update(done)
+        elif checkpoint is not None:  # now, as a folder that is not there should not be found out an hour later
+            total._save(checkpoint, _progress(done, fingerprint))
         since, n_before = time.perf_counter(), total.counts[1]
-        while chunk := list(islice(texts, CHUNK)):
-            total = total + _profile_chunk(lm, chunk)
+        for chunk, encoded in _chunks(lm, texts):
+            total = total + _profile_chunk(lm, encoded)
             done += len(chunk)
             _add_to(fingerprint, chunk)
             if checkpoint is not None:
-                total._save(checkpoint, {"progress": json.dumps([done, fingerprint.hexdigest()])})
+                total._save(checkpoint, _progress(done, fingerprint))
             speed = (total.counts[1] - n_before) / (time.perf_counter() - since)
             bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
             bar.update(len(chunk))
     return total
+
+
+def _chunks(lm, texts):
+    """Pairs of lists: the next texts, and their token ids."""
+    chunk, encoded = [], []
+    for text in texts:
+        chunk.append(text)
+        encoded.append(_token_ids(lm, text))
+        if len(chunk) == CHUNK or sum(map(len, encoded)) >= CHUNK_TOKENS:
+            yield chunk, encoded
+            chunk, encoded = [], []
+    if chunk:
+        yield chunk, encoded
+
+
+def _progress(done, fingerprint):
+    return {"progress": json.dumps([done, fingerprint.hexdigest()])}
 
 
 def _skip(texts, fingerprint, progress, lm, total, checkpoint):
@@ -204,10 +227,14 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
         raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
     done, expected = json.loads(progress)
     _add_to(fingerprint, islice(texts, done))
-    if fingerprint.hexdigest() != expected or not same_model(total, _empty(lm)):
-        raise ValueError(f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of {total}")
-    if total.fingerprint != lm.fingerprint:  # here a name is not enough: what is added up can't be taken apart again
-        raise ValueError(f"{checkpoint}: expected a checkpoint of these weights of {lm.name}, got one of others")
+    # Here a name is not enough: what is added up can't be taken apart again.
+    others = (
+        "weights" if total.fingerprint != lm.fingerprint else "texts" if fingerprint.hexdigest() != expected else ""
+    )
+    if others:
+        raise ValueError(
+            f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of other {others}: {total}"
+        )
     return done
 
 
@@ -225,12 +252,11 @@ def _empty(lm):
     return Profile(lm.name, lm.head_size, **sums, fingerprint=lm.fingerprint)
 
 
-def _profile_chunk(lm, texts):
-    """A few texts: cut, batched by length, run, and added up text by text."""
+def _profile_chunk(lm, encoded):
+    """A few texts, as token ids: batched by length, run, and added up text by text."""
     profile = _empty(lm)
-    encoded = [_token_ids(lm, text) for text in texts]
-    y = np.zeros((len(texts), len(PER), lm.n_layers, lm.n_heads))
-    n = np.zeros((len(texts), len(PER)))
+    y = np.zeros((len(encoded), len(PER), lm.n_layers, lm.n_heads))
+    n = np.zeros((len(encoded), len(PER)))
     for batch in _batches(encoded, lm.context):
         owners, windows = zip(*batch)
         lengths = torch.tensor([len(window) for window in windows], device="cpu")
@@ -247,7 +273,7 @@ def _profile_chunk(lm, texts):
     profile.y, profile.yy, profile.n, profile.nn = y.sum(0), (y**2).sum(0), n.sum(0), (n**2).sum(0)
     profile.yn = (y * n[:, :, None, None]).sum(0)
     n_tokens = sum(len(ids) for ids, kept in zip(encoded, counted) if kept)
-    profile.counts[:] = sum(counted), n_tokens, len(texts) - sum(counted)
+    profile.counts[:] = sum(counted), n_tokens, len(encoded) - sum(counted)
     return profile
 
 

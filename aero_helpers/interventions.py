@@ -14,6 +14,7 @@ import torch
 from aero_helpers.attention import past_of, row_means
 from aero_helpers.parts import require_profile, without_level
 from aero_helpers.shift import shift_table
+from aero_helpers.tokens import require_texts
 
 HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and statistics stay finite
 
@@ -119,7 +120,10 @@ def intervention_table(lm, texts):
     weight_change, the largest change of any attention weight by the intervention on the untouched
     scores; loss, mean over texts, in nats a token; loss_change.
     """
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    if isinstance(texts, str):
+        texts = [texts]
+    require_texts(texts)
+    texts = list(texts)
     if not texts:
         raise ValueError("texts: expected at least one, got none")
     untouched = [lm.record(text) for text in texts]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.attention import causal_mask, row_means
+from aero_helpers.attention import attention_weights, causal_mask, row_means
 from aero_helpers.recording import require_record, same_model
 
 ENTRIES = {
@@ -15,6 +15,7 @@ ENTRIES = {
     "last_query": "the last query alone, key 0 and itself left out",
     "future": "the entries above the diagonal, which the mask removes",
 }
+SCORES_AT_ONCE = 2**20  # for whole heads: in float64 and five versions a whole record would not fit beside itself
 
 
 def select_entries(n_tokens, entries="causal"):
@@ -56,18 +57,26 @@ def shift_table(record, entries="causal"):
     A number for which a text is too short is NaN. Raises TypeError for anything but one record.
     """
     require_record(record)
-    chosen = record.raw_scores[..., select_entries(record.n_tokens, entries)].double().numpy()
-    layers, heads = np.indices((record.n_layers, record.n_heads)).reshape(2, -1)
-    if chosen.shape[-1] == 0:
-        chosen = np.full((*chosen.shape[:2], 1), np.nan)
-    columns = {
-        "n_scores": np.full(chosen.shape[:2], np.isfinite(chosen[0, 0]).sum()),
-        "share_below_zero": np.where(np.isnan(chosen), np.nan, chosen < 0).mean(-1),
-        "median": np.median(chosen, -1),
-        "mean": chosen.mean(-1),
-        **_row_statistics(record),
+    chosen = select_entries(record.n_tokens, entries)
+    heads = record.raw_scores.flatten(0, 1).split(max(1, SCORES_AT_ONCE // record.n_tokens**2))
+    tables = [pd.DataFrame(_head_statistics(some, chosen, record.head_size)) for some in heads]
+    layer, head = np.indices((record.n_layers, record.n_heads)).reshape(2, -1)
+    return pd.concat([pd.DataFrame({"layer": layer, "head": head}), pd.concat(tables, ignore_index=True)], axis=1)
+
+
+def _head_statistics(scores, chosen, head_size):
+    """The columns of `shift_table` for some heads: scores [head, query, key], chosen [query, key]."""
+    counted = scores[:, chosen].double().numpy()
+    n_scores = counted.shape[-1]
+    if not n_scores:
+        counted = np.full((len(scores), 1), np.nan)
+    return {
+        "n_scores": np.full(len(scores), n_scores),
+        "share_below_zero": (counted < 0).mean(-1) if n_scores else np.nan,
+        "median": np.median(counted, -1),
+        "mean": counted.mean(-1),
+        **_row_statistics(scores, head_size),
     }
-    return pd.DataFrame({"layer": layers, "head": heads} | {name: x.ravel() for name, x in columns.items()})
 
 
 def shift_tables(records, entries="causal"):
@@ -171,18 +180,19 @@ def _share_and_median(scores):
     return (scores < 0).double().mean().item(), float(np.median(scores.numpy()))
 
 
-def _row_statistics(record):
-    past = causal_mask(record.n_tokens)
-    n_keys = past.sum(-1)
-    weights = record.weights().double()
-    scaled = record.raw_scores.double() / record.head_size**0.5
-    spread = row_means((scaled - row_means(scaled)) ** 2)[..., 0].sqrt()
+def _row_statistics(scores, head_size):
+    n_keys = torch.arange(1, scores.shape[-1] + 1, device="cpu")
+    weights = attention_weights(scores, head_size).double()
     entropy = -torch.xlogy(weights, weights).sum(-1) / n_keys.double().log()
-    tiny = weights[..., past & (n_keys[:, None] > 2)] < 0.01
+    tiny = weights[:, causal_mask(len(n_keys)) & (n_keys[:, None] > 2)] < 0.01
+    sink_weight = weights[:, 1:, 0].mean(-1)
+    del weights
+    scaled = scores.double() / head_size**0.5
+    spread = row_means((scaled - row_means(scaled)) ** 2)[..., 0].sqrt()
     return {
-        "sink_weight": weights[..., 1:, 0].mean(-1).numpy(),
-        "sink_gap": gap_to_key_0(scaled)[..., 2:].mean(-1).numpy(),
-        "row_spread": spread[..., 2:].mean(-1).numpy(),
-        "entropy": entropy[..., 2:].mean(-1).numpy(),
+        "sink_weight": sink_weight.numpy(),
+        "sink_gap": gap_to_key_0(scaled)[:, 2:].mean(-1).numpy(),
+        "row_spread": spread[:, 2:].mean(-1).numpy(),
+        "entropy": entropy[:, 2:].mean(-1).numpy(),
         "share_tiny_weights": tiny.double().mean(-1).numpy(),
     }

@@ -1,5 +1,7 @@
 """A text as the tokens a model reads: their ids, and labels that can be read."""
 
+from collections.abc import Mapping
+
 import torch
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -40,3 +42,20 @@ def require_known(token_ids, n_embeddings, tokenizer, name):
             f"text: expected tokens that {name} knows, 0 to {n_embeddings - 1}, got {int(largest)}"
             f" ({tokenizer.convert_ids_to_tokens(int(largest))!r}); model.resize_token_embeddings makes room for it"
         )
+
+
+def require_texts(texts):
+    """Raise TypeError for what iterates, but not over texts: one string, a table or a dict, which gives its names."""
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")
+    if hasattr(texts, "columns"):
+        column = "text" if "text" in texts.columns else next(iter(texts.columns), "text")
+        raise TypeError(
+            f"texts: expected an iterable of strings, got a table, which gives the names of its columns; take one, as"
+            f" dataframe[{column!r}]".replace("'", '"')
+        )
+    if isinstance(texts, Mapping):
+        kind = type(texts).__name__
+        raise TypeError(f"texts: expected an iterable of strings, got a {kind}, which gives its keys; take .values()")
+    if not hasattr(texts, "__iter__"):
+        raise TypeError(f"texts: expected an iterable of strings, got {type(texts).__name__}")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -239,8 +241,10 @@ def test_a_killed_process_loses_at_most_a_chunk(mini, texts, tmp_path):
     path = tmp_path / "checkpoint"
     process = subprocess.Popen([sys.executable, "-c", script, path], stderr=subprocess.DEVNULL)
     since = time.monotonic()
-    while not path.exists() and process.poll() is None and time.monotonic() - since < 120:
+    done = 0
+    while done < 2 and process.poll() is None and time.monotonic() - since < 120:
         time.sleep(0.05)
+        done = aero.Profile.load(path).counts[0] if path.exists() else 0
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     scenes = [scene.text for scene in aero.read_scenes()]
@@ -260,3 +264,112 @@ def test_counts_are_kept_when_bins_grow_and_bins_fit_the_scores():
     for largest in (1e-9, 0.3, 1.0, 2.0**11, 500.0):
         exponent = corpus._exponent_for(np.array([largest]))[0]
         assert max(largest, 1e-6) < 2.0**exponent * corpus.BINS / 2 <= max(largest, 1e-6) * 2.01
+
+
+KILLED = """
+import os, random, signal, sys, time
+import numpy as np, torch
+import aero_helpers as aero
+from aero_helpers import corpus
+
+torch.set_num_threads(1)  # a fork shares no threads
+corpus.CHUNK = 2
+path, lm = sys.argv[1], aero.load("mini")
+texts = [scene.text for scene in aero.read_scenes()] * 20
+lm.fingerprint, aero.profile(lm, texts[:2])  # before the forks, once
+random.seed(1)
+kills, killed_at = 0, []
+while kills < 50:
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the bar
+        aero.profile(lm, texts, checkpoint=path)
+        os._exit(0)
+    time.sleep(random.uniform(0, 0.4))
+    os.kill(child, signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "finished before it was killed: a longer corpus is needed"
+    kills += 1
+    killed_at.append(int(aero.Profile.load(path).counts[0]) if os.path.exists(path) else 0)
+assert killed_at == sorted(killed_at) and 2 < killed_at[-1] < len(texts), killed_at
+resumed, whole = aero.profile(lm, texts, checkpoint=path), aero.profile(lm, texts)
+print(len(set(killed_at)), all(np.array_equal(getattr(resumed, x), getattr(whole, x)) for x in corpus.SUMS))
+"""
+
+
+def test_fifty_kills_at_random_moments_change_no_number(tmp_path):
+    run = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "checkpoint"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    n_places, equal = run.stdout.split()[-2:]
+    assert int(n_places) > 5 and equal == "True"
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".saving-")] == ["checkpoint"]
+
+
+def test_long_texts_are_saved_before_there_are_many(mini, texts, tmp_path, monkeypatch):
+    """Ctrl-C while the fourth of a few long texts is read: three are kept."""
+    monkeypatch.setattr(corpus, "CHUNK_TOKENS", 100)
+    novels = [" ".join(texts) for _ in range(6)]
+
+    def interrupted():
+        yield from novels[:3]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        aero.profile(mini, interrupted(), checkpoint=path)
+    assert aero.Profile.load(path).counts[0] == 3
+    resumed, whole = aero.profile(mini, novels, checkpoint=path), aero.profile(mini, novels)
+    assert all(np.array_equal(getattr(resumed, name), getattr(whole, name)) for name in corpus.SUMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("nowhere/checkpoint", FileNotFoundError), ("", IsADirectoryError), ("/proc/checkpoint", OSError)],
+)
+def test_a_checkpoint_that_cannot_be_written_speaks_before_the_first_text(mini, tmp_path, name, error):
+    def unread():
+        raise AssertionError("a text was read")
+        yield
+
+    with pytest.raises(error, match=r"expected an existing folder|got a folder|No such file"):
+        aero.profile(mini, unread(), checkpoint=tmp_path / name)
+
+
+def test_a_checkpoint_of_other_weights_is_refused(mini, texts, tmp_path):
+    """Two folders of one name: the shapes and the texts fit, the weights do not."""
+    other = LanguageModel("mini", deepcopy(mini.model), mini.tokenizer)
+    with torch.no_grad():
+        other.model.transformer.h[3].attn.c_attn.bias[5] += 1e-3
+    aero.profile(other, texts[:3], checkpoint=tmp_path / "checkpoint")
+    with pytest.raises(
+        ValueError, match="expected a checkpoint of mini on these texts, got one of other weights: Profile"
+    ):
+        aero.profile(mini, texts, checkpoint=tmp_path / "checkpoint")
+    added = aero.profile(mini, texts[:1]) + replace(aero.profile(mini, texts[:1]), fingerprint="")
+    assert added.fingerprint == ""  # unknown, as one of them is
+
+
+@pytest.mark.parametrize("measure", [aero.profile, aero.intervention_table])
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (pd.DataFrame({"id": [1], "text": ["The dog."]}), 'take one, as dataframe["text"]'),
+        (pd.DataFrame({"line": ["The dog."]}), 'take one, as dataframe["line"]'),
+        ({"a": "The dog.", "b": "The cat."}, "got a dict, which gives its keys; take .values()"),
+        (b"The dog.", "expected an iterable of strings, got one string; put it into a list"),
+        (7, "expected an iterable of strings, got int"),
+    ],
+)
+def test_what_iterates_over_something_else_is_refused(mini, measure, texts, words):
+    with pytest.raises(TypeError, match=re.escape(words)):
+        measure(mini, texts)
+
+
+def test_a_column_a_generator_and_an_open_file_are_texts(mini, texts, tmp_path):
+    (tmp_path / "texts").write_text("\n".join(texts[:3]), encoding="utf-8")
+    column = pd.DataFrame({"text": texts[:3]})["text"]
+    wanted = aero.profile(mini, texts[:3]).table()
+    with open(tmp_path / "texts", encoding="utf-8") as file:
+        lines = (line.rstrip("\n") for line in file)
+        assert aero.profile(mini, lines).table().equals(wanted)
+    assert aero.profile(mini, column).table().equals(wanted)
+    assert aero.profile(mini, column[::-1]).counts.tolist() == aero.profile(mini, texts[:3]).counts.tolist()

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,3 +170,22 @@ def test_terms_are_measured_as_they_say(mini):
     within = np.concatenate([row - row.mean() for row in rows])
     assert alone.visible == pytest.approx(np.sqrt((within**2).mean()), rel=1e-4)
     assert alone.key_0_gap == pytest.approx(np.mean([row[0] - row[1:].mean() for row in rows[1:]]), rel=1e-4)
+
+
+MEMORY = """
+import resource
+import torch
+import aero_helpers as aero
+
+megabytes = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+aero.shift_table(aero.AttentionRecord(["a"] * 9, torch.zeros(1, 1, 9, 9), 64, "small"))
+before = megabytes()
+record = aero.AttentionRecord(["a"] * 500, torch.zeros(12, 12, 500, 500), 64, "large")  # twice: it keeps its own
+aero.shift_table(record)
+print((megabytes() - before) / (record.raw_scores.numel() * 4 / 2**20))
+"""
+
+
+def test_a_shift_table_takes_no_more_than_the_record_again():
+    run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 2.5
