@@ -4,6 +4,9 @@ Functions take records and tables and return the Axes or Figure. One palette thr
 colour-blind eyes (Okabe and Ito): key 0 always has its colour, trained and untrained theirs.
 """
 
+import re
+import unicodedata
+from functools import cache
 from html import escape
 from numbers import Integral
 
@@ -12,7 +15,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib import font_manager
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student_t
 
@@ -37,6 +44,8 @@ PARTS = {  # of a score
 }
 LONGEST_LABEL = 16
 MOST_LABELS = 16
+MOST_TOKENS = 40  # that a map names: of a longer text each second, third, …, and the map grows no more
+FONT = "DejaVu Sans"  # comes with matplotlib; has Vietnamese and small digits, which not every "Arial" has
 DIVERGING = sns.color_palette("vlag_r", as_cmap=True)  # blue: mostly below zero, red: mostly above
 SEQUENTIAL = sns.color_palette("rocket_r", as_cmap=True)
 
@@ -71,9 +80,22 @@ LINK_TITLES = {
 }
 
 
+class Sheet(Figure):
+    """A figure that a notebook shows once, be it the last value of a cell, followed by `;`, or in the cell's middle.
+
+    Jupyter shows each open figure at a cell's end, and the cell's last value as well.
+    """
+
+    def _ipython_display_(self):
+        plt.close(self)
+        formatters = get_ipython().display_formatter.formatters
+        shown = {mime: formatter(self) for mime, formatter in formatters.items()}
+        display({mime: data for mime, data in shown.items() if data is not None}, raw=True)
+
+
 def use_style():
     """Draw from now on in the course's style: large type, light background, figures of 110 dpi."""
-    sns.set_theme("notebook", "ticks", font_scale=1.05)
+    sns.set_theme("notebook", "ticks", font=FONT, font_scale=1.05)
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "axes.titlesize": 13})
     plt.rcParams.update(
         {"patch.force_edgecolor": False, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
@@ -89,26 +111,27 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
     _require_one_of("kind", kind, ("weights", "scores"))
     if matrix.shape != (len(tokens), len(tokens)):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
-    side = max(2.6, 0.36 * len(tokens))
+    side = max(2.6, 0.36 * min(len(tokens), MOST_TOKENS))
     ax = ax or plt.subplots(figsize=(2.6 + side, 1.6 + side), layout="constrained")[1]
     _draw_map(ax, matrix, kind, _reach(matrix))
     _add_colorbar(ax.figure, ax, ax, kind)
     _label_tokens(ax, tokens)
-    ax.set(xlabel=say("khóa", "key"), ylabel=say("truy vấn", "query"))
+    ax.set(xlabel=say("khóa", "key") + _which_are_named(tokens, "\n"), ylabel=say("truy vấn", "query"))
     ax.set_title(title or "", parse_math=False)
     return ax
 
 
 def head_maps(record, layer, kind="weights"):
-    """All heads of a layer side by side, tokens on the axes. Returns the Figure."""
+    """All heads of a layer side by side, tokens on the axes. Returns the Figure.
+
+    Of a text longer than MOST_TOKENS each second, third, … token is named, and a line says so.
+    """
     record.head_scores(layer, 0)  # refuses a layer that is not there
     _require_one_of("kind", kind, ("weights", "scores"))
     columns = min(4, record.n_heads)
     rows = -(-record.n_heads // columns)
-    side = 0.7 + 0.2 * record.n_tokens
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(columns * side + 1, rows * side + 0.8), layout="constrained", squeeze=False
-    )
+    side = 0.7 + 0.2 * min(record.n_tokens, MOST_TOKENS)
+    fig, axes = _sheet((columns * side + 1, rows * side + 0.8), rows, columns, squeeze=False)
     matrices = (record.weights() if kind == "weights" else record.raw_scores)[layer].numpy()
     for head, ax in enumerate(axes.flat):
         ax.set_visible(head < record.n_heads)
@@ -117,6 +140,8 @@ def head_maps(record, layer, kind="weights"):
             _label_tokens(ax, record.tokens, size=8, left=head % columns == 0, below=head >= record.n_heads - columns)
             ax.set_title(say(f"đầu {layer}.{head}", f"head {layer}.{head}"), fontsize=11)
     _add_colorbar(fig, axes.flat[0], axes, kind)
+    if words := _which_are_named(record.tokens):
+        fig.supxlabel(words, fontsize=11)
     return fig
 
 
@@ -141,7 +166,9 @@ def head_view(record, layer, head, query, kind="weights", with_key_0=True):
     logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)
     weights = logits.softmax(dim=-1).nan_to_num(0).numpy()  # row 0 has nothing left without key 0
     scores, shown = scores.numpy(), shown.numpy()
-    fig = plt.figure(figsize=(11.5, 4.6))  # places given by hand: an automatic layout takes longer than the drawing
+    fig = plt.figure(
+        figsize=(11.5, 4.6), FigureClass=Sheet
+    )  # places given by hand: an automatic layout takes longer than the drawing
     _draw_head(fig, weights if kind == "weights" else scores, shown, query, kind)
     above, below = fig.add_axes((0.47, 0.56, 0.33, 0.25)), fig.add_axes((0.47, 0.13, 0.33, 0.3))
     _draw_row(above, scores[query], shown[query])
@@ -154,7 +181,7 @@ def head_view(record, layer, head, query, kind="weights", with_key_0=True):
     above.set(xticklabels=[])
     below.set(ylim=(0, 1.2), yticks=(0, 0.5, 1), xlabel=say("khóa", "key"))
     _draw_density(fig.add_axes((0.84, 0.13, 0.145, 0.68)), scores[shown])
-    title = f"{record.model_name}: " + say(f"tầng {layer}, đầu {head}", f"layer {layer}, head {head}")
+    title = f"{_drawable(record.model_name)}: " + say(f"tầng {layer}, đầu {head}", f"layer {layer}, head {head}")
     fig.suptitle(title, y=0.985, fontsize=13, parse_math=False)
     return fig
 
@@ -206,7 +233,7 @@ def bandwidth_view(values, bandwidth):
     """A histogram of the values and their density for one bandwidth; three rules' choices below. Returns the Figure."""
     chosen = density(values, bandwidth)
     values = real_numbers(values)
-    fig, ax = plt.subplots(figsize=(8.5, 4), layout="constrained")
+    fig, ax = _sheet((8.5, 4))
     ax.hist(values, bins=min(120, 10 + len(values) // 4), density=True, color="#DDDDDD")
     ax.plot(chosen.x, chosen.y, color=OTHER_KEYS, linewidth=2.2)
     low, high = values.min(), values.max()
@@ -232,10 +259,12 @@ def captioned(table, vi, en):
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
     titles = plain | COLUMN_TITLES
     shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
+    shown = shown.apply(lambda column: column.map(lambda x: _literal(x) if isinstance(x, str) else x))
     styled = (
         shown.style.hide(axis="index")
-        .format(precision=2, decimal=say(",", ".", between="")[-1], escape="html")
-        .set_caption(escape(say(vi, en)))
+        .format(precision=2, decimal=say(",", ".", between="")[-1])
+        .format_index(_literal, axis="columns")
+        .set_caption(_literal(say(vi, en)))
     )
     wrapped = {
         "selector": "th",
@@ -246,6 +275,11 @@ def captioned(table, vi, en):
         "props": "font-size: 1.1em; font-weight: bold; text-align: left; white-space: nowrap",
     }
     return styled.set_table_styles([wrapped, caption])
+
+
+def _literal(text):
+    """A text as HTML in which a page with MathJax finds no formula: tokens like "$" stand alone, each in a tag."""
+    return re.sub(r"[$\\]", r"<span>\g<0></span>", escape(str(text)))
 
 
 def layer_head_map(table, column="share_below_zero", ax=None):
@@ -279,7 +313,7 @@ def laminar_profile(table, columns, null=None):
     first, last = table["layer"].min(), table["layer"].max()
     n_layers = last - first + 1
     size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)
-    fig, axes = plt.subplots(1, len(columns), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    fig, axes = _sheet(size, 1, len(columns), sharey=True, squeeze=False)
     for ax, column in zip(axes[0], columns):
         if null is not None:
             _draw_profile(ax, null, column, UNTRAINED, say("chưa huấn luyện", "untrained"))
@@ -322,7 +356,7 @@ def score_densities(trained, untrained, entries="causal"):
 
     Each has its own horizontal scale, centred on 0: an untrained model's scores are far smaller.
     """
-    fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    fig, axes = _sheet((10, 3.8), 1, 2)
     for ax, record, colour in zip(axes, (untrained, trained), (UNTRAINED, TRAINED)):
         scores = record.raw_scores[..., select_entries(record.n_tokens, entries)].numpy().ravel()
         x, y, _ = density(scores)
@@ -332,7 +366,7 @@ def score_densities(trained, untrained, entries="causal"):
         reach = 1.1 * np.abs(np.quantile(scores, [0.002, 0.998])).max()
         ax.set(xlim=(-reach, reach), ylim=(0, None), yticks=[], xlabel=say("điểm thô q·k", "raw score q·k"))
         below = f"{(scores < 0).mean():.0%}"
-        ax.set_title(f"{record.model_name}: " + say(f"{below} dưới 0", f"{below} below 0"), parse_math=False)
+        ax.set_title(f"{_drawable(record.model_name)}: " + say(f"{below} dưới 0", f"{below} below 0"), parse_math=False)
         sns.despine(ax=ax, left=True)
     axes[0].set_ylabel(say("mật độ", "density"))
     return fig
@@ -388,7 +422,7 @@ def against_entropy(table, column, ax=None):
 
 def what_goes_with_sparsity(table):
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
-    fig, axes = plt.subplots(1, 3, figsize=(11, 4.2), layout="constrained", sharey=True)
+    fig, axes = _sheet((11, 4.2), 1, 3, sharey=True)
     for ax, column in zip(axes, ("share_below_zero", "row_spread", "sink_gap")):
         against_entropy(table, column, ax)
         ax.label_outer()
@@ -408,9 +442,7 @@ def score_parts(table, profile):
         raise ValueError(
             f"table: expected part_table's of the profile's {len(profile)} layers, got {len(shares)} or NaN"
         )
-    fig, (left, right) = plt.subplots(
-        1, 2, figsize=(11.5, 1.9 + np.clip(0.3 * len(shares), 2.6, 4.5)), layout="constrained"
-    )
+    fig, (left, right) = _sheet((11.5, 1.9 + np.clip(0.3 * len(shares), 2.6, 4.5)), 1, 2)
     ends = np.zeros((2, len(shares)))  # to the left of 0 where a profile explains less than nothing, and to the right
     for name, (colour, vi, en) in PARTS.items():
         share = shares[name].to_numpy()
@@ -445,7 +477,7 @@ def training_stills(history):
     """
     steps = [np.abs(history["step"] - step).argmin() for step in FILM_STEPS]
     n_layers = history["histogram"].shape[1]
-    fig, axes = plt.subplots(2, -(-n_layers // 2), figsize=(9.5, 6.4), layout="constrained", sharex=True, sharey=True)
+    fig, axes = _sheet((9.5, 6.4), 2, -(-n_layers // 2), sharex=True, sharey=True)
     for layer, ax in zip(range(n_layers), axes.flat):
         for row, step in enumerate(steps):
             _score_ridge(ax, history, step, layer, row)
@@ -463,7 +495,7 @@ def training_frame(history, step):
     _require_one_of("step", step, [int(known) for known in history["step"]])
     index = int(np.flatnonzero(history["step"] == step)[0])
     n_layers = history["histogram"].shape[1]
-    fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    fig, ax = _sheet((8, 5))
     for layer in range(n_layers):
         _score_ridge(ax, history, index, layer, layer)
     ax.set(yticks=range(n_layers), ylabel=say("tầng", "layer"))
@@ -480,7 +512,7 @@ def link_scatter(shares):
     `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
     farthest above it are labelled "layer.head".
     """
-    fig, axes = plt.subplots(1, len(LINK_TITLES), figsize=(11.5, 4), layout="constrained", sharey=True)
+    fig, axes = _sheet((11.5, 4), 1, len(LINK_TITLES), sharey=True)
     for ax, (kind, title) in zip(axes, LINK_TITLES.items()):
         heads = shares[shares["kind"] == kind]
         ax.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1.2)
@@ -505,7 +537,7 @@ def rival_bars(shares, heads):
     """
     if not heads:
         raise ValueError("heads: expected a head for at least one kind, got none")
-    fig, axes = plt.subplots(1, len(heads), figsize=(1.2 + 2.6 * len(heads), 3.9), layout="constrained", sharey=True)
+    fig, axes = _sheet((1.2 + 2.6 * len(heads), 3.9), 1, len(heads), sharey=True)
     for ax, (kind, (layer, head)) in zip(np.atleast_1d(axes), heads.items()):
         of_head = shares[(shares["kind"] == kind) & (shares["layer"] == layer) & (shares["head"] == head)]
         of_head = of_head.sort_values("rival_is_nearer")
@@ -611,28 +643,56 @@ def _map_colours(kind, reach):
 
 
 def _draw_map(ax, matrix, kind, reach):
-    future, look = ~causal_mask(len(matrix)).numpy(), _map_colours(kind, reach)
-    sns.heatmap(matrix, mask=future, ax=ax, square=True, cbar=False, xticklabels=False, yticklabels=False, **look)
+    future = ~causal_mask(len(matrix)).numpy()
+    ax.imshow(np.ma.array(matrix, mask=future), **_map_colours(kind, reach))  # fast, however long the text
     for side in ("left", "bottom"):
         ax.spines[side].set(visible=True, color="0.7")
 
 
 def _add_colorbar(fig, drawn, beside, kind):
-    bar = fig.colorbar(drawn.collections[0], ax=beside, shrink=0.8, label=say(*MAP_TITLES[kind], between="\n"))
+    bar = fig.colorbar(drawn.images[0], ax=beside, shrink=0.8, label=say(*MAP_TITLES[kind], between="\n"))
     bar.outline.set_visible(False)
 
 
 def _label_tokens(ax, tokens, size=10, left=True, below=True):
-    labels = [_label(token) for token in tokens]
-    places, look = np.arange(len(tokens)) + 0.5, {"fontsize": size, "parse_math": False}  # "$$" is a token of GPT-2's
+    step = _step(tokens)
+    labels = [_label(token) for token in tokens[::step]]
+    places, look = range(0, len(tokens), step), {"fontsize": size, "parse_math": False}  # "$$" is a token
     ax.set_xticks(places if below else [], labels if below else [], rotation=90, **look)
     ax.set_yticks(places if left else [], labels if left else [], rotation=0, **look)
 
 
+def _step(tokens):
+    return -(-len(tokens) // MOST_TOKENS)
+
+
+def _which_are_named(tokens, before=""):
+    """The words that say that not every token is named, or none where every one is."""
+    step = _step(tokens)
+    if step == 1:
+        return ""
+    return before + say(f"cứ {step} token ghi nhãn một token", f"one token in {step} is named", "\n")
+
+
 def _label(token):
     """A token on an axis: no blanks around it, no letter without a glyph, no more than LONGEST_LABEL letters."""
-    shown = "".join("⏎" if c == "\n" else c if c.isprintable() else "□" for c in token.strip(" ")) or "␣"
+    shown = _drawable(token.strip(" ").replace("\n", "⏎")) or "␣"
     return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
+
+
+def _drawable(text):
+    """A text with □ for each letter that FONT has no picture of; Vietnamese letters composed, as a font has them."""
+    return "".join(c if c.isprintable() and ord(c) in _glyphs() else "□" for c in unicodedata.normalize("NFC", text))
+
+
+@cache
+def _glyphs():
+    return frozenset(font_manager.get_font(font_manager.findfont(FONT)).get_charmap())
+
+
+def _sheet(size, *rows_and_columns, **shared):
+    """(Figure, Axes) that lay themselves out; `size` in inches."""
+    return plt.subplots(*rows_and_columns, figsize=size, layout="constrained", FigureClass=Sheet, **shared)
 
 
 def _require_one_of(name, value, allowed):

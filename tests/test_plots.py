@@ -1,11 +1,15 @@
+import re
+import unicodedata
 import warnings
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from nbclient import NotebookClient
 from scipy.stats import gaussian_kde, ttest_1samp
 
 import aero_helpers as aero
@@ -34,7 +38,7 @@ def draw(figure):
 
 def test_attention_map_shows_the_past_and_hides_the_future(record):
     ax = plots.attention_map(record.head_weights(2, 1), record.tokens, title="t")
-    shown = ax.collections[0].get_array()
+    shown = ax.images[0].get_array()
     assert np.array_equal(~np.ma.getmaskarray(shown), aero.causal_mask(record.n_tokens).numpy())
     assert np.allclose(shown.compressed(), record.head_weights(2, 1)[aero.causal_mask(record.n_tokens)])
     assert [label.get_text() for label in ax.get_yticklabels()][:3] == ["The", "old", "man"]
@@ -45,7 +49,7 @@ def test_vietnamese_tokens_and_line_ends_are_drawn(vietnamese):
     ax = plots.attention_map(vietnamese.head_scores(0, 0), vietnamese.tokens, kind="scores")
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert "⏎" in labels and "Ô₁" in labels
-    assert ax.collections[0].norm.vmin == -ax.collections[0].norm.vmax
+    assert ax.images[0].norm.vmin == -ax.images[0].norm.vmax
     draw(ax.figure)
 
 
@@ -55,7 +59,7 @@ def test_head_maps_draw_each_head_once(record):
     assert titles == [f"đầu 3.{head} / head 3.{head}" for head in range(4)]
     for head, ax in enumerate(figure.axes[: record.n_heads]):
         past = aero.causal_mask(record.n_tokens)
-        assert np.allclose(ax.collections[0].get_array().compressed(), record.head_weights(3, head)[past])
+        assert np.allclose(ax.images[0].get_array().compressed(), record.head_weights(3, head)[past])
     draw(figure)
     with pytest.raises(IndexError, match="layer: expected 0 to 5"):
         plots.head_maps(record, layer=6)
@@ -244,3 +248,87 @@ def test_a_rivals_bar_stands_over_its_own_order():
             plots.rival_bars(wrong, {"verb–object": (0, 1)})
     with pytest.raises(ValueError, match="heads: expected a head for at least one kind"):
         plots.rival_bars(shares, {})
+
+
+CELLS = """
+import aero_helpers as aero
+aero.plots.use_style()
+record = aero.load("mini").record("The old man looked at the sea.")
+# ---
+aero.plots.head_maps(record, 0)
+# ---
+aero.plots.head_maps(record, 0);
+# ---
+aero.plots.head_maps(record, 0)
+print("something after it")
+# ---
+figure = aero.plots.head_view(record, 0, 1, 3)
+figure
+# ---
+figure
+# ---
+from IPython.display import display
+display(aero.plots.head_view(record, 0, 1, 3))
+# ---
+for layer in range(2): aero.plots.head_maps(record, layer)
+# ---
+aero.plots.attention_map(record.head_weights(0, 0), record.tokens)
+# ---
+aero.explore(record)
+"""
+
+
+def test_a_notebook_shows_each_figure_once():
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS.split("# ---\n")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120).execute()
+    shown = [sum("image/png" in output.get("data", {}) for output in cell.outputs) for cell in notebook.cells]
+    assert shown == [0, 1, 1, 1, 1, 1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("n_tokens", [41, 300, 1000])
+def test_the_map_of_a_long_text_grows_no_more_and_says_which_tokens_it_names(n_tokens):
+    scores = np.random.default_rng(0).normal(size=(1, 12, n_tokens, n_tokens)).astype(np.float32)
+    record = aero.AttentionRecord([f"t{i}" for i in range(n_tokens)], scores, 8, "long")
+    aero.set_language("en")
+    figure, single = plots.head_maps(record, 0), plots.attention_map(record.head_weights(0, 3), record.tokens).figure
+    step = -(-n_tokens // 40)
+    for drawn in (figure, single):
+        width, height = drawn.get_size_inches() * 110
+        assert max(width, height) < 4200
+        ax = drawn.axes[0]
+        assert [label.get_text() for label in ax.get_yticklabels()] == [f"t{i}" for i in range(0, n_tokens, step)]
+        assert np.allclose(ax.get_yticks(), np.arange(0, n_tokens, step))
+        assert ax.images[0].get_array().size == n_tokens**2  # no number is left out
+    assert figure._supxlabel.get_text() == f"one token in {step} is named"
+    assert single.axes[0].get_xlabel() == f"key\none token in {step} is named"
+    draw(single)
+
+
+def test_a_table_shows_dollars_and_angles_as_they_are():
+    table = pd.DataFrame(
+        {"token": ["$5 and $6", "<b>", r"\(x\)", "$$"], "n": [1.5, 2, 3, 4], "$a_b$": [0.25, None, 1, 2]}
+    )
+    html = aero.captioned(table, "Giá $5 và $6 <i>", "Price $5 and $6 <i>").to_html()
+    texts = re.findall(r">([^<]*)<", html)
+    assert all(len(text) == 1 for text in texts if "$" in text or "\\" in text)  # no formula begins and ends in one
+    plain = re.sub(r"<[^>]*>", "", html)
+    for text in ("$5 and $6", "&lt;b&gt;", r"\(x\)", "$$", "$a_b$", "Giá $5 và $6 &lt;i&gt;"):
+        assert text in plain
+
+
+@pytest.mark.parametrize(
+    "text", ["chữ Việt", "chữ Việt", "日本語 🧑‍🚀", "שלום", "a\u200bb\u202ec", "\x07bell", "₁₂₃", "ﷺ"]
+)
+def test_letters_without_a_glyph_are_replaced_without_a_warning(text, tmp_path):
+    for letters in (text, unicodedata.normalize("NFD", text)):
+        record = aero.AttentionRecord([letters, "b", "c"], np.zeros((1, 1, 3, 3)), 8, letters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for figure in (
+                plots.head_maps(record, 0),
+                plots.head_view(record, 0, 0, 2),
+                plots.attention_map(record.head_weights(0, 0), record.tokens).figure,
+            ):
+                figure.savefig(tmp_path / "figure.png")
+                plt.close(figure)
