@@ -200,8 +200,8 @@ class Prediction(Checker):
 def _complaint_about_numbers(got):
     if any(np.isnan(part).any() for part in _parts(got)):
         return _wrong(
-            "Kết quả có NaN: do 0/0, do 0 · ∞, hay do một hàng toàn −∞ trước softmax?",
-            "The result has NaN: from 0/0, from 0 · ∞, or from a row of nothing but −∞ before a softmax?",
+            "Kết quả có NaN: do 0/0 (mọi e^điểm của một hàng đều bằng 0?), do 0 · ∞, hay do một hàng toàn −∞?",
+            "The result has NaN: from 0/0 (every e^score of a row 0?), from 0 · ∞, or from a row of nothing but −∞?",
         )
     return _wrong(
         "Kích thước đúng, nhưng các con số chưa đúng. Hãy thử trên một ví dụ nhỏ và so từng số.",
@@ -279,9 +279,11 @@ def _unchanged(given, argument):
 
 
 def _as_tuple(got, n):
-    """An answer that should be a tuple of n: lists, arrays and stacked tensors of that length are taken apart."""
-    if isinstance(got, (list, np.ndarray, torch.Tensor, pd.Series)) and np.ndim(got) > 0 and len(got) == n:
-        return tuple(got.tolist() if isinstance(got, pd.Series) else got)
+    """An answer that should be a tuple of n: lists, dicts, arrays, tensors of that length are taken apart."""
+    got = list(got.values()) if isinstance(got, dict) else got
+    if isinstance(got, list) or (isinstance(got, (np.ndarray, torch.Tensor, pd.Series)) and got.ndim):
+        got = got.tolist() if isinstance(got, pd.Series) else got  # its items, not what stands under its labels
+        return tuple(got) if len(got) == n else got
     return got
 
 

@@ -63,6 +63,11 @@ def _looking_back(n_layers, n_heads, n_tokens, place):
     return _masked(scores).softmax(-1)
 
 
+def _unshifted_softmax(scores):
+    """The softmax as its formula stands: right until e^score leaves the floats."""
+    return scores.exp() / scores.exp().sum(-1, keepdim=True)
+
+
 def _attend(q, k, v):
     return _masked(q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v
 
@@ -349,6 +354,9 @@ class check:
             (lambda s, d: ((s / d**0.5) * attention.causal_mask(s.shape[-1])).softmax(-1),
              "Bạn nhân với mặt nạ: điểm 0 vẫn nhận e^0 = 1. Tương lai cần −∞.",
              "You multiplied by the mask: a score of 0 still gets e^0 = 1. The future needs −∞."),
+            (lambda s, d: _unshifted_softmax(_masked(s / d**0.5)),
+             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước exp, hãy trừ mỗi hàng cho điểm quá khứ lớn nhất.",
+             "exp of these scores is 0 or ∞, and 0/0 is NaN: subtract each row's largest past score before exp."),
         ],
     )  # fmt: skip
 
@@ -375,6 +383,9 @@ class check:
             (lambda q, k, v: _masked(q @ k.T / q.shape[-1] ** 0.5, -1e9).softmax(-1) @ v,
              "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
              "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
+            (lambda q, k, v: _unshifted_softmax(_masked(q @ k.T / q.shape[-1] ** 0.5)) @ v,
+             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước exp, hãy trừ mỗi hàng cho điểm quá khứ lớn nhất.",
+             "exp of these scores is 0 or ∞, and 0/0 is NaN: subtract each row's largest past score before exp."),
         ],
     )  # fmt: skip
 

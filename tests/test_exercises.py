@@ -178,6 +178,62 @@ def test_a_right_answer_in_another_dress(name):
     assert dressed(lambda x: np.asarray(x).tolist()) == "right"
 
 
+SEVERAL = [name for name in EXERCISES if isinstance(EXERCISES[name].right(*EXERCISES[name].inputs[0]), tuple)]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("kind", [list, iter, np.array])
+@pytest.mark.parametrize("part", [lambda x: x, np.asarray, lambda x: np.asarray(x).tolist()])
+def test_several_results_may_come_as_a_list(name, kind, part):
+    """Arrays of several shapes in a list too; an iterator is no answer, and no accident either."""
+
+    def answer(*args):
+        got = [part(x) for x in EXERCISES[name].right(*args)]
+        same_shape = len({np.shape(x) for x in got}) == 1
+        return kind(got) if kind is not np.array or same_shape else got
+
+    verdict = EXERCISES[name](answer)
+    assert verdict.state == ("right" if kind is not iter else "wrong") and "cannot be examined" not in verdict.message
+
+
+def test_several_results_may_come_by_name():
+    assert check.four_terms(aero.score_terms)
+
+
+def softmax_by_hand(scores, top):
+    weights = np.exp(scores - top(scores))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("top", "right"),
+    [
+        (lambda s: s.max(-1, keepdims=True), True),
+        (lambda s: s.max(), True),
+        (lambda s: s[:, :1], True),  # the first key is in every past
+        (lambda s: 0, False),
+        (lambda s: s.mean(), False),
+    ],
+)
+def test_a_softmax_written_by_hand_is_right_or_told_why_it_is_nan(top, right):
+    def weights(s, d):
+        return softmax_by_hand(np.where(np.tril(np.ones(s.shape)) == 1, s.numpy() / d**0.5, -np.inf), top)
+
+    def output(q, k, v):
+        return weights(q @ k.T, q.shape[-1]) @ v.numpy()
+
+    with np.errstate(all="ignore"):
+        for verdict in (check.attention_weights(weights), check.attention_output(output)):
+            assert bool(verdict) == right
+            assert right or "NaN" in verdict.message
+
+
+def test_an_unshifted_softmax_gets_its_hint():
+    for checker in (check.attention_weights, check.attention_output):
+        verdict = checker(checker.mistakes[-1][0])
+        assert "subtract each row's largest past score before exp" in verdict.message
+
+
 def below(edge):
     return lambda t: (lambda row: (int(row.layer), int(row["head"])))(
         t[t.share_below_zero > edge].nlargest(1, "entropy").iloc[0]
