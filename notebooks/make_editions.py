@@ -10,15 +10,11 @@ the setup cells and the READMEs' clone command are written from there.
 import base64
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
 from PIL import Image
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "notebooks" / "instructor"

@@ -1,6 +1,8 @@
 """The files around the package say the same thing."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -46,7 +48,7 @@ def test_constraints_lie_within_the_ranges():
     )
     for extra in (SETTINGS["dependencies"], *SETTINGS["optional-dependencies"].values()):
         for name, allowed in requirements(extra).items():
-            if name not in ("aero-helpers", "tomli"):
+            if name != "aero-helpers":
                 version = str(pins[name]).removeprefix("==")
                 assert version in allowed, name
 
@@ -78,3 +80,60 @@ def test_both_plans_name_the_same_places():
         return re.findall(r"^\| (\d+) \| (\d\db?)?", text, re.MULTILINE), re.findall(r"`[^`]+`", text)
 
     assert places("teaching.md") == places("teaching.vi.md")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What make reads, in a folder whose name has blanks and Vietnamese letters."""
+    folder = tmp_path / "thư mục có dấu cách" / "khóa học"
+    folder.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "constraints-colab.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def make(folder, *arguments):
+    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def pretend_to_be_ready(folder):
+    """Put the stamps there that `make lesson` would leave; it then has nothing to install."""
+    for stamp in re.findall(r"touch (\.venv/\S+)", make(folder, "-n", "lesson").stdout):
+        (folder / stamp).parent.mkdir(exist_ok=True)
+        (folder / stamp).touch()
+    assert "pip install" not in make(folder, "-n", "lesson").stdout
+
+
+def other_python(folder, says):
+    script = folder / "python-of-another-kind"
+    script.write_text(f"#!/bin/sh\nexec python3 -c 'import sys; {says}; exec(sys.argv[1])' \"$2\"\n")
+    script.chmod(0o755)
+    return f"PYTHON=./{script.name}"
+
+
+@pytest.mark.parametrize("change", ["moved", "copied", "another Python"])
+def test_an_environment_of_another_place_or_python_is_made_anew(checkout, change):
+    pretend_to_be_ready(checkout)
+    folder, variables = checkout, []
+    if change == "moved":
+        folder = checkout.rename(checkout.parent / "moved")
+    elif change == "copied":
+        folder = shutil.copytree(checkout, checkout.parent / "copied")
+    else:
+        variables = [other_python(checkout, 'sys.version = "3.13.0 (another)"')]
+    assert 'venv --clear ".venv"' in make(folder, "-n", "lesson", *variables).stdout
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_other_requirements_are_installed_into_the_same_environment(checkout, name):
+    pretend_to_be_ready(checkout)
+    (checkout / name).write_text((checkout / name).read_text() + "\n# another line\n")
+    commands = make(checkout, "-n", "lesson").stdout
+    assert "pip install" in commands and "--clear" not in commands
+
+
+def test_an_old_python_is_named_before_anything_is_made(checkout):
+    old = other_python(checkout, 'sys.version_info = (3, 10, 9); sys.version = "3.10.9 (old)"')
+    run = make(checkout, "lesson", old)
+    assert run.returncode and "expected Python 3.11 or newer, got 3.10.9" in run.stderr
+    assert not (checkout / ".venv").exists()
