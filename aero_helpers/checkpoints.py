@@ -37,7 +37,7 @@ def read_checkpoint(folder):
             tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # the libraries raise nearly anything on a damaged file
         raise ValueError(
-            f"{folder}: expected a whole GPT-2 checkpoint, got a damaged or incomplete one ({error})"
+            f"{folder}: expected a whole GPT-2 checkpoint, got a damaged or incomplete one ({error!s:.300})"
         ) from error
     for complaint, keys in (
         ("lacks", info["missing_keys"]),
@@ -88,7 +88,9 @@ def _read_config(folder):
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = settings.get("model_type")
     except (AttributeError, ValueError) as error:
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got an unreadable config.json ({error})") from error
+        raise ValueError(
+            f"{folder}: expected a GPT-2 checkpoint, got an unreadable config.json ({error!s:.300})"
+        ) from error
     if kind != "gpt2":
         raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got model_type {kind!r}")
     if settings.get("quantization_config"):
@@ -99,7 +101,7 @@ def _read_config(folder):
     try:
         return GPT2Config.from_pretrained(folder)
     except Exception as error:  # transformers' own checks of single settings
-        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got a wrong config.json ({error})") from error
+        raise ValueError(f"{folder}: expected a GPT-2 checkpoint, got a wrong config.json ({error!s:.300})") from error
 
 
 def _require_tokenizer(folder, tokenizer):

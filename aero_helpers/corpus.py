@@ -8,6 +8,7 @@ kept, and of the future only a triangle in each block is computed.
 import hashlib
 import json
 import math
+import re
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -17,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import save_file
 from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
 from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention
+from aero_helpers.files import read_whole, write_whole
 from aero_helpers.kde import density_of_histogram
-from aero_helpers.recording import read_whole, require_head, same_model, written_whole
+from aero_helpers.recording import require_head, same_model
 from aero_helpers.tokens import require_texts
 
 FORMAT = "aero_helpers profile 1"
@@ -137,8 +138,7 @@ class Profile:
     def _save(self, path, more):
         about = {"format": FORMAT, "model_name": self.model_name, "head_size": str(self.head_size)}
         about |= {"fingerprint": self.fingerprint} | more
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in SUMS}
-        written_whole(path, lambda unfinished: save_file(arrays, unfinished, metadata=about))
+        write_whole(path, {name: getattr(self, name) for name in SUMS}, about)
 
     @classmethod
     def load(cls, path):
@@ -152,10 +152,27 @@ class Profile:
         expected = dict.fromkeys(("y", "yy", "yn"), (len(PER), *heads)) | dict.fromkeys(("n", "nn"), (len(PER),))
         expected |= {"histogram": (*heads, BINS), "exponent": heads, "counts": (3,)}
         got = {name: array.shape for name, array in arrays.items()}
-        if got != expected or not about.get("head_size", "").isdigit() or "model_name" not in about:
-            raise ValueError(f"{path}: expected a whole profile, {expected}, got {got} and {about}")
-        fingerprint = about.get("fingerprint", "")
-        return cls(about["model_name"], int(about["head_size"]), **arrays, fingerprint=fingerprint), about
+        if got != expected or not re.fullmatch("[1-9][0-9]{0,8}", about.get("head_size", "")):
+            raise ValueError(f"{path}: expected a whole profile, {expected}, got {got} and {about}"[:2000])
+        found = cls(about.get("model_name", ""), int(about["head_size"]), **arrays)
+        found.fingerprint = about.get("fingerprint", "")
+        if not found._adds_up():
+            raise ValueError(f"{path}: expected a profile, got numbers that no corpus gives")
+        return found, about
+
+    def _adds_up(self):
+        """Whether the numbers can be sums over a corpus: what a file says, a text may have written."""
+        sums = self.y, self.yy, self.yn, self.n, self.nn
+        kinds = all(x.dtype == np.float64 for x in sums) and self.histogram.dtype == self.exponent.dtype == np.int64
+        return bool(
+            kinds
+            and all(np.isfinite(x).all() for x in sums)
+            and (np.abs(self.exponent) < 1000).all()
+            and (self.histogram >= 0).all()
+            and (self.histogram.sum(-1) == self.n[0]).all()  # every score is in one bin
+            and (self.counts >= 0).all()
+            and (self.n >= 0).all()
+        )
 
     def _medians(self):
         """The middle of the bin in which half of the scores are reached: [layer, head]."""
@@ -225,7 +242,7 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     """Pass over the texts that a checkpoint has counted, and return how many they are."""
     if progress is None:
         raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
-    done, expected = json.loads(progress)
+    done, expected = _read_progress(progress, checkpoint)
     _add_to(fingerprint, islice(texts, done))
     # Here a name is not enough: what is added up can't be taken apart again.
     others = (
@@ -236,6 +253,17 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
             f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of other {others}: {total}"
         )
     return done
+
+
+def _read_progress(progress, checkpoint):
+    """(texts done, the sum of them) from what `_progress` wrote."""
+    try:
+        done, expected = json.loads(progress)
+        if isinstance(done, int) and done >= 0 and isinstance(expected, str):
+            return done, expected
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise ValueError(f"{checkpoint}: expected a checkpoint, got a damaged one: {progress!r:.200}")
 
 
 def _add_to(fingerprint, texts):

@@ -63,9 +63,17 @@ class Scene:
 def read_scenes(path=SCENES):
     """The scenes of a file written as `scenes.txt` is, which begins by saying how.
 
-    Raises ValueError for a line without its five columns and for a link whose words are not there.
+    Raises FileNotFoundError; ValueError for another encoding than UTF-8, for a line without its five columns and for a
+    link whose words are not there.
     """
-    lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected UTF-8, got another encoding ({error.reason} at byte {error.start}); save the file as"
+            ' "UTF-8", in Notepad under "Save as"'
+        ) from error
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [_scene(list(block)) for filled, block in groupby(lines, key=lambda line: bool(line.strip())) if filled]
 
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from aero_helpers.arrays import plain_tensor
@@ -67,12 +66,13 @@ def head_matrices(tensors, n_heads):
     n_layers = 1 + max((int(name.split(".")[1]) for name in tensors if re.match(r"h\.\d+\.", name)), default=0)
     parts = {}
     for part in ("attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "ln_1.weight", "ln_1.bias"):
-        names = [f"h.{layer}.{part}" for layer in range(n_layers)]
-        missing = [name for name in names if name not in tensors]
-        if missing:
-            some = ", ".join(sorted(tensors)[:3])
-            raise ValueError(f"tensors: expected a GPT-2's, with {missing[0]}, got {len(tensors)} names: {some}, …")
-        parts[part] = [plain_tensor(tensors[name], name).float() for name in names]
+        parts[part] = []
+        for layer in range(n_layers):
+            name = f"h.{layer}.{part}"
+            if name not in tensors:
+                some = ", ".join(sorted(tensors)[:3])
+                raise ValueError(f"tensors: expected a GPT-2's, with {name}, got {len(tensors)} names: {some:.200}, …")
+            parts[part].append(plain_tensor(tensors[name], name).float())
     width = parts["ln_1.weight"][0].numel()
     if width % n_heads:
         raise ValueError(f"tensors: expected a width that {n_heads} heads divide, got {width}")
@@ -99,9 +99,12 @@ def read_head_matrices(path, n_heads):
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a safetensors file, found none")
     try:
-        return head_matrices(load_file(path), n_heads)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got a damaged or different one ({error})") from error
+        tensors = load_file(path)
+    except Exception as error:  # the library raises nearly anything on a damaged file
+        raise ValueError(
+            f"{path}: expected a safetensors file, got a damaged or different one ({error!s:.300})"
+        ) from error
+    return head_matrices(tensors, n_heads)
 
 
 def singular_values(a, b):

@@ -1,17 +1,14 @@
 """What a model's attention heads did with one text, and how it is saved and loaded."""
 
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from numbers import Integral
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import attention_weights, require_count
+from aero_helpers.files import read_whole, write_whole
 
 FORMAT = "aero_helpers attention record 1"
 
@@ -110,7 +107,7 @@ class AttentionRecord:
             "model_name": self.model_name,
             "fingerprint": self.fingerprint,
         }
-        written_whole(path, lambda unfinished: save_file({"raw_scores": self.raw_scores}, unfinished, metadata=about))
+        write_whole(path, {"raw_scores": self.raw_scores.numpy()}, about)
 
     @classmethod
     def load(cls, path):
@@ -122,8 +119,9 @@ class AttentionRecord:
         try:
             tokens, head_size = json.loads(about["tokens"]), int(about["head_size"])
             return cls(tokens, arrays["raw_scores"], head_size, about["model_name"], about.get("fingerprint", ""))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: expected tokens, head size and model name, got {about} ({error})") from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            got = f"{about} ({error})"
+            raise ValueError(f"{path}: expected tokens, head size and model name, got {got:.2000}") from error
 
 
 def require_record(record):
@@ -154,36 +152,3 @@ def require_head(of, layer, head):
     for name, index, count in zip(("layer", "head"), (layer, head), of.shape):
         if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:
             raise IndexError(f"{name}: expected 0 to {count - 1} for {of.model_name}, got {index!r}")
-
-
-def written_whole(path, write):
-    """Let `write(unfinished path)` write a file, and put it in place when it is whole; an older one survives a failure.
-
-    Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
-    """
-    path = Path(path).resolve()  # a link stays a link
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        unfinished = Path(folder) / path.name
-        write(unfinished)
-        unfinished.replace(path)
-
-
-def read_whole(path, what, file_format):
-    """({name: numpy array}, metadata) of a safetensors file whose metadata states that format.
-
-    Raises FileNotFoundError, or ValueError where the file is damaged or something else than `what`.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: expected {what}, found no file")
-    try:
-        with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
-            if about.get("format") != file_format:
-                raise ValueError(f"{path}: expected the format {file_format!r}, got {about.get('format')!r}")
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (it is no dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected {what}, got a damaged or different file ({error})") from error

@@ -169,7 +169,7 @@ def test_a_failed_save_keeps_the_older_file(record, tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("aero_helpers.recording.save_file", fail_half_way)
+    monkeypatch.setattr("aero_helpers.files.save_file", fail_half_way)
     with pytest.raises(OSError, match="disk full"):
         record.save(path)
     assert aero.AttentionRecord.load(path).n_tokens == record.n_tokens
@@ -215,7 +215,7 @@ def test_damaged_and_foreign_files_are_refused(record, tmp_path, mini):
         ({"head_size": 0}, "head_size"),
         ({"head_size": True}, "head_size"),
         ({"model_name": None}, "model_name: expected a string, got None"),
-        ({"raw_scores": np.zeros((2, 3, 4, 4), complex)}, "expected real numbers"),
+        ({"raw_scores": np.zeros((2, 3, 4, 4), complex)}, "expected a plain tensor of real numbers"),
     ],
 )
 def test_records_that_do_not_fit_together_are_refused(change, words):

@@ -15,5 +15,20 @@ def training_history():
     entries. histogram [n, layer, head, bin]: counts of the raw scores between edges [bin + 1], which
     are even in arcsinh. n_scores: how many scores a head's histogram holds.
     """
-    with np.load(FOLDER / "history.npz", allow_pickle=False) as file:
-        return dict(file)
+    return read_history(FOLDER / "history.npz")
+
+
+def read_history(path):
+    """The history in a file; ValueError where the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            history = dict(file)
+        n, n_bins = len(history["step"]), len(history["edges"]) - 1
+        shape = history["mean"].shape
+        if shape[0] != n or len(shape) != 3 or history["histogram"].shape != (*shape, n_bins):
+            raise ValueError(f"shapes {shape} and {history['histogram'].shape} of {n} steps")
+    except Exception as error:  # zipfile and numpy raise nearly anything
+        raise ValueError(
+            f"{path}: expected mini's history, got a damaged file ({error!s:.300}); reinstall the package"
+        ) from error
+    return history
