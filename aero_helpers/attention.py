@@ -5,9 +5,10 @@ Formulas: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), s
 """
 
 import math
-from numbers import Integral
 
 import torch
+
+from aero_helpers.require import require_count
 
 
 def causal_mask(n_tokens, device="cpu"):
@@ -27,7 +28,7 @@ def split_qkv(activation):
 
     Raises TypeError if `activation` is no tensor, ValueError if its last size is not 3D.
     """
-    _require_tensor("activation", activation, least_dims=2)
+    require_tensor("activation", activation, least_dims=2)
     if activation.shape[-1] % 3 or not activation.shape[-1]:
         raise ValueError(f"activation: expected [..., T, 3D], a last size divisible by 3, got {_shape(activation)}")
     return activation.chunk(3, dim=-1)
@@ -38,7 +39,7 @@ def split_heads(x, n_heads):
 
     Raises TypeError if `x` is no tensor, ValueError if D is not divisible by `n_heads`.
     """
-    _require_tensor("x", x, least_dims=2)
+    require_tensor("x", x, least_dims=2)
     require_count("n_heads", n_heads)
     if x.shape[-1] % n_heads:
         raise ValueError(
@@ -50,7 +51,7 @@ def split_heads(x, n_heads):
 
 def merge_heads(x):
     """Undo `split_heads`: [..., head, T, head_size] -> [..., T, head * head_size]."""
-    _require_tensor("x", x, least_dims=3)
+    require_tensor("x", x, least_dims=3)
     return x.transpose(-3, -2).flatten(-2)
 
 
@@ -59,8 +60,8 @@ def raw_scores(q, k):
 
     Raises TypeError if `q` or `k` is no tensor or their dtypes differ, ValueError if their sizes do not fit.
     """
-    _require_tensor("q", q, least_dims=2)
-    _require_tensor("k", k, least_dims=2)
+    require_tensor("q", q, least_dims=2)
+    require_tensor("k", k, least_dims=2)
     if q.dtype != k.dtype:
         raise TypeError(f"q and k: expected the same kind of numbers, got {q.dtype} and {k.dtype}")
     if q.shape[-1] != k.shape[-1] or q.shape[:-2] != k.shape[:-2]:
@@ -83,8 +84,8 @@ def score_terms(q, k, b_q, b_k):
     Raises what `raw_scores` raises, and ValueError where the biases do not fit q and k.
     """
     for name, bias, x in (("b_q", b_q, q), ("b_k", b_k, k)):
-        _require_tensor(name[-1], x, least_dims=2)
-        _require_tensor(name, bias, least_dims=1)
+        require_tensor(name[-1], x, least_dims=2)
+        require_tensor(name, bias, least_dims=1)
         if bias.dtype != x.dtype:
             raise TypeError(f"{name}: expected {x.dtype}, as {name[-1]} is, got {bias.dtype}")
         if bias.shape != x.shape[:-2] + x.shape[-1:]:
@@ -110,7 +111,7 @@ def attention_weights(raw_scores, head_size):
     Raises TypeError if `raw_scores` is no floating-point tensor, ValueError if it is not square or
     `head_size` is no whole number of at least 1.
     """
-    _require_tensor("raw_scores", raw_scores, least_dims=2)
+    require_tensor("raw_scores", raw_scores, least_dims=2)
     if raw_scores.shape[-1] != raw_scores.shape[-2] or not raw_scores.shape[-1]:
         raise ValueError(f"raw_scores: expected [..., T, T] with T at least 1, got {_shape(raw_scores)}")
     require_count("head_size", head_size)
@@ -134,7 +135,7 @@ def row_means(scores):
 
 def past_of(scores):
     """Which keys lie in the past of each query of scores [..., query, key], the queries being the last: bool."""
-    _require_tensor("scores", scores, least_dims=2)
+    require_tensor("scores", scores, least_dims=2)
     n_queries, n_keys = scores.shape[-2:]
     if not 0 < n_queries <= n_keys:
         raise ValueError(f"scores: expected [..., query, key] with 1 to all keys as queries, got {_shape(scores)}")
@@ -145,13 +146,8 @@ def _shape(x):
     return list(x.shape)
 
 
-def require_count(name, value):
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-
-
-def _require_tensor(name, x, least_dims):
+def require_tensor(name, x, least_dims):
+    """Raise TypeError unless `x` is a tensor of floating-point numbers, ValueError for too few dimensions."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():

@@ -24,7 +24,9 @@ from tqdm.auto import tqdm
 from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention
 from aero_helpers.files import read_whole, write_whole
 from aero_helpers.kde import density_of_histogram
+from aero_helpers.models import LanguageModel
 from aero_helpers.recording import require_head, same_model
+from aero_helpers.require import require_kind
 from aero_helpers.tokens import require_texts
 
 FORMAT = "aero_helpers profile 1"
@@ -196,6 +198,7 @@ def profile(lm, texts, checkpoint=None):
     other texts, within `lm.intervene`, and for a model whose attention `lm.record` refuses as well; OSError at once
     where the checkpoint cannot be written.
     """
+    require_kind("lm", lm, LanguageModel)
     if lm.change is not None:
         raise ValueError(f"{lm.name}: expected a model as it is, got one within lm.intervene; profile it outside")
     require_texts(texts)

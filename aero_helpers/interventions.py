@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 
 from aero_helpers.attention import past_of, row_means
+from aero_helpers.models import LanguageModel
 from aero_helpers.parts import require_profile, without_level
+from aero_helpers.require import require_kind, require_number
 from aero_helpers.shift import shift_table
 from aero_helpers.tokens import require_texts
 
@@ -74,6 +76,8 @@ def _of_layer(profile, layer, scores):
 def scale_spread(factor):
     """Keep each row's mean and multiply the distances from it by `factor`."""
 
+    require_number("factor", factor)
+
     def change(scores, layer=None):
         mean = row_means(scores)
         return mean + factor * (scores - mean)
@@ -120,6 +124,7 @@ def intervention_table(lm, texts):
     weight_change, the largest change of any attention weight by the intervention on the untouched
     scores; loss, mean over texts, in nats a token; loss_change.
     """
+    require_kind("lm", lm, LanguageModel)
     if isinstance(texts, str):
         texts = [texts]
     require_texts(texts)

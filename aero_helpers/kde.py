@@ -113,10 +113,11 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
 
 def _checked_histogram(counts, low, width):
     """(counts, the middles of their bins), both float64, after all guards."""
+    numbers = real_numbers(counts, "counts")
     if is_masked(counts) or np.ndim(counts) != 1:
         got = "a masked array" if is_masked(counts) else f"the shape {list(np.shape(counts))}"
         raise ValueError(f"counts: expected one row of numbers, got {got}")
-    counts = real_numbers(counts, "counts")
+    counts = numbers
     if not all(isinstance(x, Real) and np.isfinite(x) for x in (low, width)) or width <= 0:
         raise ValueError(f"low and width: expected finite numbers, the width above 0, got {low!r} and {width!r}")
     if counts.min() < 0 or counts.max() == 0:

@@ -10,16 +10,18 @@ apart: each link has a rival, another word of the same kind, which stands nearer
 import re
 from dataclasses import dataclass
 from itertools import groupby
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from aero_helpers.attention import require_count
+from aero_helpers.require import require_count, require_kind, require_several, require_table
 from aero_helpers.shift import require_one_model
 
 SCENES = Path(__file__).parent / "scenes.txt"
 RIVALS = Path(__file__).parent / "rivals.txt"
+HEADS = ("kind", "layer", "head")
 KINDS = ("determiner–noun", "adjective–noun", "verb–object", "pronoun–antecedent")
 
 
@@ -66,6 +68,8 @@ def read_scenes(path=SCENES):
     Raises FileNotFoundError; ValueError for another encoding than UTF-8, for a line without its five columns and for a
     link whose words are not there.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: expected a file of scenes, found none")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
     except UnicodeDecodeError as error:
@@ -121,7 +125,10 @@ def shuffled_texts(scenes, n_texts, seed=0):
     alone (`position_profile`). Texts from disjoint scenes share no sentence. The same seed gives the same texts.
     """
     require_count("n_texts", n_texts)
-    sentences, generator = [sentence for scene in scenes for sentence in scene.sentences], np.random.default_rng(seed)
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r:.80}")
+    generator = np.random.default_rng(seed)
+    sentences = [sentence for scene in _scenes(scenes) for sentence in scene.sentences]
     if not sentences:
         raise ValueError("scenes: expected at least one, got none")
     return [" ".join(generator.permutation(sentences)) for _ in range(n_texts)]
@@ -156,6 +163,7 @@ def link_table(records, scenes):
 
 def link_shares(links):
     """`link_table` added up over its texts: one row a (kind, layer, head), with `share` and `expected_share`."""
+    require_table("links", links, ("text", *HEADS, "weight", "expected", "non_sink"))
     sums = links.groupby(["kind", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
 
@@ -198,13 +206,23 @@ def rival_shares(rivals):
     own_share, rival_share: of the weight that does not fall on key 0; own_wins: links in which the right word
     gets more than its rival, of n_links.
     """
+    require_table("rivals", rivals, ("text", *HEADS, "rival_is_nearer", "own", "rival", "non_sink"))
     counted = rivals.assign(n_links=1, own_wins=rivals.own > rivals.rival)
     sums = counted.groupby(["kind", "rival_is_nearer", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(own_share=sums.own / sums.non_sink, rival_share=sums.rival / sums.non_sink)
 
 
+def _scenes(scenes):
+    require_several("scenes", scenes, "Scene")
+    scenes = list(scenes)
+    for scene in scenes:
+        require_kind("scenes", scene, Scene)
+    return scenes
+
+
 def _that_belong_together(records, scenes):
-    records, scenes = list(records), list(scenes)
+    require_several("records", records, "AttentionRecord")
+    records, scenes = list(records), _scenes(scenes)
     require_one_model(records)
     texts = ["".join(record.tokens) for record in records]
     if not texts or texts != [scene.text for scene in scenes]:

@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from aero_helpers.arrays import plain_tensor
-from aero_helpers.attention import require_count, split_qkv
+from aero_helpers.attention import require_tensor, split_qkv
+from aero_helpers.require import require_count, require_kind
 
 TOP = 8  # one singular value in TOP counts as a top one
 
@@ -114,6 +115,8 @@ def singular_values(a, b):
 
     Raises ValueError where a and b differ in shape or d exceeds D.
     """
+    require_tensor("a", a, least_dims=2)
+    require_tensor("b", b, least_dims=2)
     if a.shape != b.shape or a.dim() < 2 or a.shape[-1] > a.shape[-2]:
         raise ValueError(f"a and b: expected [..., D, d] twice, d ≤ D, got {list(a.shape)} and {list(b.shape)}")
     r, s = (torch.linalg.qr(x.double(), mode="r").R for x in (a, b))
@@ -128,6 +131,7 @@ def matrix_table(matrices):
     qk_top_share, ov_top_share: how much of their squared norm, Σσ², the largest eighth of the
         singular values, rounded up, holds (8 of 64): 8/64 if all are equal, 1 if these are all there is.
     """
+    require_kind("matrices", matrices, HeadMatrices)
     squares = {
         "qk": singular_values(matrices.w_q, matrices.w_k) ** 2,
         "ov": singular_values(matrices.w_v, matrices.w_o.mT) ** 2,

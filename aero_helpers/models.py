@@ -19,7 +19,6 @@ import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from aero_helpers import hub
-from aero_helpers.attention import require_count
 from aero_helpers.capture import (
     Attend,
     Layers,
@@ -36,6 +35,7 @@ from aero_helpers.checkpoints import quiet, read_checkpoint
 from aero_helpers.matrices import head_matrices
 from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import AttentionRecord
+from aero_helpers.require import require_count
 from aero_helpers.tokens import readable_tokens, require_known
 
 UNTRAINED_SEED = 0

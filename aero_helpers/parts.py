@@ -15,6 +15,7 @@ import torch
 from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import causal_mask, past_of, row_means
 from aero_helpers.recording import require_record, same_model
+from aero_helpers.require import require_one_of, require_several, require_table
 
 
 def position_profile(records):
@@ -25,6 +26,7 @@ def position_profile(records):
 
     Raises TypeError for anything but records, ValueError where there are none or they differ in model or length.
     """
+    require_several("records", records, "AttentionRecord")
     first, total, n = None, 0.0, 0
     for record in records:
         first = _require_like(record, first)
@@ -49,6 +51,7 @@ def part_table(records, profile):
     Raises TypeError for anything but records, ValueError where there are none, they are of several models or
     one has under 2 tokens, and for a profile of other heads or of shorter texts.
     """
+    require_several("records", records, "AttentionRecord")
     profile = require_profile(profile).double()
     first, sums, n_scores = None, 0.0, 0
     for record in records:
@@ -83,6 +86,9 @@ def pooled_parts(table, by=None):
     With `by` None one row for all heads: a Series of level, position and content.
     """
     names = ["level", "position", "content"]
+    require_table("table", table, [*names, "mean_square"])
+    if by is not None:
+        require_one_of("by", by, tuple(table))
     squares = table[names].mul(table["mean_square"], axis=0)
     if by is None:
         return squares.sum() / table["mean_square"].sum()

@@ -25,10 +25,11 @@ from scipy.stats import t as student_t
 
 from aero_helpers.arrays import plain_tensor, real_numbers
 from aero_helpers.attention import causal_mask
-from aero_helpers.kde import density
+from aero_helpers.kde import Density, density
 from aero_helpers.language import say
 from aero_helpers.parts import pooled_parts, require_profile
 from aero_helpers.recording import AttentionRecord, require_record
+from aero_helpers.require import require_number, require_one_of, require_several, require_table
 from aero_helpers.shift import require_one_model, select_entries
 from aero_helpers.uncertainty import rank_correlation
 
@@ -108,7 +109,8 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
     kind: "weights" (0 to 1) or "scores" (raw, colours centred on 0). The future is left blank.
     """
     matrix = plain_tensor(matrix, "matrix").double().numpy()
-    _require_one_of("kind", kind, ("weights", "scores"))
+    require_one_of("kind", kind, ("weights", "scores"))
+    tokens = _tokens(tokens)
     if matrix.shape != (len(tokens), len(tokens)):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
     side = max(2.6, 0.36 * min(len(tokens), MOST_TOKENS))
@@ -126,8 +128,9 @@ def head_maps(record, layer, kind="weights"):
 
     Of a text longer than MOST_TOKENS each second, third, … token is named, and a line says so.
     """
+    require_record(record)
     record.head_scores(layer, 0)  # refuses a layer that is not there
-    _require_one_of("kind", kind, ("weights", "scores"))
+    require_one_of("kind", kind, ("weights", "scores"))
     columns = min(4, record.n_heads)
     rows = -(-record.n_heads // columns)
     side = 0.7 + 0.2 * min(record.n_tokens, MOST_TOKENS)
@@ -157,7 +160,7 @@ def head_view(record, layer, head, query, kind="weights", with_key_0=True):
     """
     require_record(record)
     scores = record.head_scores(layer, head)
-    _require_one_of("kind", kind, ("weights", "scores"))
+    require_one_of("kind", kind, ("weights", "scores"))
     if record.n_tokens < 3:
         raise ValueError(f"record: expected a text of 3 tokens or more, got {record.n_tokens}")
     if isinstance(query, bool) or not isinstance(query, Integral) or not 0 <= query < record.n_tokens:
@@ -284,7 +287,8 @@ def _literal(text):
 
 def layer_head_map(table, column="share_below_zero", ax=None):
     """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
-    _require_one_of("column", column, COLUMN_TITLES)
+    require_one_of("column", column, COLUMN_TITLES)
+    require_table("table", table, ("layer", "head", column))
     grid = table.pivot(index="layer", columns="head", values=column)
     ax = ax or plt.subplots(figsize=(2.4 + 0.5 * grid.shape[1], 1.8 + 0.38 * grid.shape[0]), layout="constrained")[1]
     colours = {"cmap": SEQUENTIAL}
@@ -307,9 +311,14 @@ def laminar_profile(table, columns, null=None):
     mean of a layer's heads, its bar a 95% t interval of that mean: how much the heads differ, not how
     sure each of them is. `null`: the same table of the untrained model, in grey.
     """
-    for column in [columns] if isinstance(columns, str) else columns:
-        _require_one_of("columns", column, [name for name in COLUMN_TITLES if name in table])
-    columns = [columns] if isinstance(columns, str) else list(columns)
+    columns = [columns] if isinstance(columns, str) else columns
+    require_several("columns", columns, "name")
+    if not len(columns):
+        raise ValueError("columns: expected at least one, got none")
+    for name, each in {"table": table, "null": table if null is None else null}.items():
+        require_table(name, each, ["layer"])
+        for column in columns:
+            require_one_of("columns", column, [known for known in COLUMN_TITLES if known in each])
     first, last = table["layer"].min(), table["layer"].max()
     n_layers = last - first + 1
     size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)
@@ -334,6 +343,14 @@ def density_map(curves, low, high, xlabel, ax=None):
     `curves`: for each layer the Density of each of its heads; shown is their mean, from low to high.
     Colours are logarithmic over three decades below the highest peak: density spans many.
     """
+    require_number("low", low)
+    require_number("high", high)
+    require_several("curves", curves, "list of Density")
+    if not all(
+        isinstance(heads, (list, tuple)) and heads and all(isinstance(head, Density) for head in heads)
+        for heads in curves
+    ):
+        raise ValueError("curves: expected for each layer a list of what density returns, one a head")
     if not low < high:
         raise ValueError(f"low and high: expected low < high, got {low} and {high}")
     x = (np.arange(400) + 0.5) / 400 * (high - low) + low
@@ -356,6 +373,8 @@ def score_densities(trained, untrained, entries="causal"):
 
     Each has its own horizontal scale, centred on 0: an untrained model's scores are far smaller.
     """
+    for record in (untrained, trained):
+        require_record(record)
     fig, axes = _sheet((10, 3.8), 1, 2)
     for ax, record, colour in zip(axes, (untrained, trained), (UNTRAINED, TRAINED)):
         scores = record.raw_scores[..., select_entries(record.n_tokens, entries)].numpy().ravel()
@@ -379,7 +398,9 @@ def layer_ridges(records, ax=None):
     the densities of the layer's heads, each with its own bandwidth (Scott's rule), drawn from the
     lowest to the highest score and to its own height: compare where they lie, not how high.
     """
-    records = [records] if isinstance(records, AttentionRecord) else list(records)
+    records = [records] if isinstance(records, AttentionRecord) else records
+    require_several("records", records, "AttentionRecord")
+    records = list(records)
     require_one_model(records)
     if min((record.n_tokens for record in records), default=0) < 3:
         raise ValueError(f"records: expected records of one model, of 3 tokens or more, got {records}")
@@ -408,7 +429,8 @@ def against_entropy(table, column, ax=None):
     ρ is Spearman's rank correlation over the heads. The heads farthest from the middle are labelled
     "layer.head": all of them where there are few, and no more than MOST_LABELS.
     """
-    _require_one_of("column", column, COLUMN_TITLES)
+    require_one_of("column", column, COLUMN_TITLES)
+    require_table("table", table, ("layer", "head", column, "entropy"))
     ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
     rho = rank_correlation(table, column, "entropy")
     colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
@@ -422,8 +444,10 @@ def against_entropy(table, column, ax=None):
 
 def what_goes_with_sparsity(table):
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
+    columns = "share_below_zero", "row_spread", "sink_gap"
+    require_table("table", table, ("layer", "head", *columns, "entropy"))
     fig, axes = _sheet((11, 4.2), 1, 3, sharey=True)
-    for ax, column in zip(axes, ("share_below_zero", "row_spread", "sink_gap")):
+    for ax, column in zip(axes, columns):
         against_entropy(table, column, ax)
         ax.label_outer()
     fig.suptitle(say("Tính thưa của chú ý gắn với điều gì?", "What goes with sparse attention?"))
@@ -437,6 +461,7 @@ def score_parts(table, profile):
     `position_profile`'s. Right: its last row, the score of each key as far as its place decides it, by layer and on
     the mean of the layers; a layer is the mean of its heads.
     """
+    require_table("table", table, ("layer", *PARTS, "mean_square"))
     shares, profile = pooled_parts(table, by="layer"), require_profile(profile)
     if table.loc[table["mean_square"] > 0, list(PARTS)].isna().any(axis=None) or len(shares) != len(profile):
         raise ValueError(
@@ -475,6 +500,7 @@ def training_stills(history):
     `history`: `aero.training_history()`. Scores grow a hundredfold, so each ridge is drawn in units
     of its own size (see `_score_ridge`), and the share below 0 stands beside it.
     """
+    _require_history(history)
     steps = [np.abs(history["step"] - step).argmin() for step in FILM_STEPS]
     n_layers = history["histogram"].shape[1]
     fig, axes = _sheet((9.5, 6.4), 2, -(-n_layers // 2), sharex=True, sharey=True)
@@ -492,7 +518,8 @@ def training_stills(history):
 
 def training_frame(history, step):
     """One frame of that film: the raw scores of all layers at one step of `history["step"]`. Returns the Figure."""
-    _require_one_of("step", step, [int(known) for known in history["step"]])
+    _require_history(history)
+    require_one_of("step", step, [int(known) for known in history["step"]])
     index = int(np.flatnonzero(history["step"] == step)[0])
     n_layers = history["histogram"].shape[1]
     fig, ax = _sheet((8, 5))
@@ -512,6 +539,7 @@ def link_scatter(shares):
     `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
     farthest above it are labelled "layer.head".
     """
+    require_table("shares", shares, ("kind", "layer", "head", "share", "expected_share"))
     fig, axes = _sheet((11.5, 4), 1, len(LINK_TITLES), sharey=True)
     for ax, (kind, title) in zip(axes, LINK_TITLES.items()):
         heads = shares[shares["kind"] == kind]
@@ -535,8 +563,11 @@ def rival_bars(shares, heads):
     `shares`: what `rival_shares` returns. `heads`: {kind: (layer, head)}. A panel a kind, two pairs of bars: the right
     word nearer, the rival nearer.
     """
-    if not heads:
-        raise ValueError("heads: expected a head for at least one kind, got none")
+    if not isinstance(heads, dict) or not heads or not all(np.shape(head) == (2,) for head in heads.values()):
+        raise ValueError(f"heads: expected {{kind: (layer, head)}} for at least one kind, got {heads!r:.80}")
+    for kind in heads:
+        require_one_of("heads", kind, LINK_TITLES)
+    require_table("shares", shares, ("kind", "layer", "head", "rival_is_nearer", "own_share", "rival_share"))
     fig, axes = _sheet((1.2 + 2.6 * len(heads), 3.9), 1, len(heads), sharey=True)
     for ax, (kind, (layer, head)) in zip(np.atleast_1d(axes), heads.items()):
         of_head = shares[(shares["kind"] == kind) & (shares["layer"] == layer) & (shares["head"] == head)]
@@ -557,6 +588,11 @@ def rival_bars(shares, heads):
     np.atleast_1d(axes)[0].set_ylabel(say("phần trọng số", "share of weight", "\n"))
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=11)
     return fig
+
+
+def _require_history(history):
+    if not isinstance(history, dict) or "step" not in history:
+        raise TypeError(f"history: expected what training_history returns, got {type(history).__name__}")
 
 
 def _score_ridge(ax, history, step, layer, row):
@@ -662,6 +698,13 @@ def _label_tokens(ax, tokens, size=10, left=True, below=True):
     ax.set_yticks(places if left else [], labels if left else [], rotation=0, **look)
 
 
+def _tokens(tokens):
+    require_several("tokens", tokens if not isinstance(tokens, str) else list(tokens), "string")
+    if not all(isinstance(token, str) for token in tokens):
+        raise TypeError(f"tokens: expected strings, got {tokens!r:.80}")
+    return list(tokens)
+
+
 def _step(tokens):
     return -(-len(tokens) // MOST_TOKENS)
 
@@ -693,8 +736,3 @@ def _glyphs():
 def _sheet(size, *rows_and_columns, **shared):
     """(Figure, Axes) that lay themselves out; `size` in inches."""
     return plt.subplots(*rows_and_columns, figsize=size, layout="constrained", FigureClass=Sheet, **shared)
-
-
-def _require_one_of(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r}")

@@ -7,8 +7,9 @@ from numbers import Integral
 import torch
 
 from aero_helpers.arrays import plain_tensor
-from aero_helpers.attention import attention_weights, require_count
+from aero_helpers.attention import attention_weights
 from aero_helpers.files import read_whole, write_whole
+from aero_helpers.require import require_count, require_kind, require_several
 
 FORMAT = "aero_helpers attention record 1"
 
@@ -38,6 +39,7 @@ class AttentionRecord:
             raise ValueError(f"raw_scores: expected [layer, head, T, T], got {list(scores.shape)}")
         if not scores.isfinite().all():
             raise ValueError("raw_scores: expected finite numbers, got NaN or infinity (mask later, in weights())")
+        require_several("tokens", self.tokens, "string")
         tokens = list(self.tokens)
         if len(tokens) != scores.shape[-1] or not all(isinstance(token, str) for token in tokens):
             raise ValueError(f"tokens: expected {scores.shape[-1]} strings, one a key, got {len(tokens)}: {tokens}")
@@ -127,16 +129,6 @@ class AttentionRecord:
 def require_record(record):
     """Raise TypeError for anything but an AttentionRecord."""
     require_kind("record", record, AttentionRecord)
-
-
-def require_kind(name, value, kind):
-    """Raise TypeError unless a value is of one of the package's own classes; say so where it is of a reloaded one."""
-    if isinstance(value, kind):
-        return
-    got = type(value).__name__
-    if got == kind.__name__:
-        got += " made before aero_helpers was loaded anew; restart the kernel, or make it again"
-    raise TypeError(f"{name}: expected {'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}, got {got}")
 
 
 def same_model(a, b):

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.attention import attention_weights, causal_mask, row_means
+from aero_helpers.attention import attention_weights, causal_mask, require_tensor, row_means
 from aero_helpers.recording import require_record, same_model
+from aero_helpers.require import require_one_of, require_several, require_table
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -24,8 +25,7 @@ def select_entries(n_tokens, entries="causal"):
     `entries` is one of ENTRIES: the choice changes the share below zero a good deal, so it is
     never implied. Raises ValueError for another name.
     """
-    if entries not in ENTRIES:
-        raise ValueError(f"entries: expected one of {', '.join(ENTRIES)}, got {entries!r}")
+    require_one_of("entries", entries, ENTRIES)
     past = causal_mask(n_tokens)
     query = torch.arange(n_tokens, device="cpu")[:, None]
     key = torch.arange(n_tokens, device="cpu")[None, :]
@@ -81,6 +81,7 @@ def _head_statistics(scores, chosen, head_size):
 
 def shift_tables(records, entries="causal"):
     """`shift_table` of several records, one row a (text, layer, head); text counts from 0."""
+    require_several("records", records, "AttentionRecord")
     records = list(records)
     tables = [shift_table(record, entries) for record in records]
     if not tables:
@@ -103,8 +104,7 @@ def mean_over_texts(tables):
 
     Raises ValueError for a table that has no column `text`.
     """
-    if "text" not in tables:
-        raise ValueError(f"tables: expected what shift_tables returns, got the columns {', '.join(map(str, tables))}")
+    require_table("tables", tables, ("text", "layer", "head"))
     return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
 
 
@@ -124,6 +124,8 @@ def own_and_other_keys(queries, keys):
 
     Raises ValueError where there is only one key head, or queries and keys do not fit.
     """
+    require_tensor("queries", queries, least_dims=4)
+    require_tensor("keys", keys, least_dims=4)
     if queries.dim() != 4 or keys.dim() != 4 or queries[:, 0].shape != keys[:, 0].shape:
         got = f"{list(queries.shape)} and {list(keys.shape)}"
         raise ValueError(f"queries and keys: expected [layer, head, T, head_size] of one text, got {got}")
@@ -153,8 +155,13 @@ def term_table(terms):
         key_0_gap  the term at key 0 minus its mean over the row's other keys, mean over queries
                    1, 2, …: what it adds to the sink
     """
+    if not isinstance(terms, dict) or not terms:
+        raise TypeError(f"terms: expected {{name: raw scores}}, one at least, got {terms!r:.80}")
     rows = []
     for name, scores in terms.items():
+        require_tensor(f"terms[{name!r}]", scores, least_dims=4)
+        if scores.dim() != 4 or scores.shape[-1] != scores.shape[-2]:
+            raise ValueError(f"terms[{name!r}]: expected [layer, head, T, T], got {list(scores.shape)}")
         scores = scores.detach().double()
         past = causal_mask(scores.shape[-1], scores.device)
         within = (scores - row_means(scores)).masked_fill(~past, 0)

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 from scipy.stats import bootstrap, rankdata
 
+from aero_helpers.require import require_count, require_number, require_one_of, require_table
+
 SEED = 0
 
 
@@ -22,8 +24,12 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
     Raises ValueError where there is no such column, or fewer than 5 groups in it: too few to say
     how they vary; for a level that does not lie between 0 and 1, and for under 20 resamples.
     """
-    if by not in table:
-        raise ValueError(f"by: expected one of {', '.join(map(str, table))}, got {by!r}")
+    require_table("table", table)
+    require_one_of("by", by, tuple(table))
+    require_number("level", level)
+    require_count("n_resamples", n_resamples)
+    if not callable(statistic):
+        raise TypeError(f"statistic: expected a function of a table, got {type(statistic).__name__}")
     if not 0 < level < 1 or n_resamples < 20:
         raise ValueError(f"level and n_resamples: expected 0 < level < 1 and 20 or more, got {level} and {n_resamples}")
     groups = list(table.groupby(by).indices.values())
@@ -63,10 +69,10 @@ def rank_correlation(table, x, y, given=None):
 
     Raises ValueError for a column that is not there.
     """
-    names = [name for name in (x, y, given) if name is not None]
-    missing = [name for name in names if name not in table]
-    if missing:
-        raise ValueError(f"columns: expected some of {', '.join(map(str, table))}, got {', '.join(map(repr, missing))}")
+    require_table("table", table)
+    names = [x, y] if given is None else [x, y, given]
+    for name in names:
+        require_one_of("columns", name, tuple(table))
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.corrcoef([rankdata(table[name]) for name in names])
         if given is None:

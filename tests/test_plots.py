@@ -243,7 +243,7 @@ def test_a_rivals_bar_stands_over_its_own_order():
     figure = plots.rival_bars(shares, {"verb–object": (0, 1)})
     heights = {round(bar.get_x() + bar.get_width() / 2, 1): bar.get_height() for bar in figure.axes[0].patches}
     assert heights == {-0.2: 0.7, 0.2: 0.2, 0.8: 0.1, 1.2: 0.6}
-    for wrong in (shares[:1], shares[:0]):
+    for wrong in (shares[:1], shares.assign(head=2)):
         with pytest.raises(ValueError, match=r"expected verb–object, head 0\.1, in both orders"):
             plots.rival_bars(wrong, {"verb–object": (0, 1)})
     with pytest.raises(ValueError, match="heads: expected a head for at least one kind"):

@@ -6,8 +6,11 @@ import re
 import resource
 import struct
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 import aero_helpers as aero
@@ -177,3 +180,307 @@ def test_scenes_in_the_encodings_of_windows(tmp_path):
         path.write_bytes(f"# {letters}\n{text}".encode(encoding, "replace"))
         with pytest.raises(ValueError, match=r'expected UTF-8, got another encoding .*save the file as "UTF-8"'):
             aero.read_scenes(path)
+
+
+# Arguments
+
+NAN = float("nan")
+NO_COUNT = [0, -1, 1.5, "2", True, None, NAN, [3]]
+NO_INDEX = [-1, 99, 1.5, "0", True, None, [0]]
+NO_NAME = ["nonsense", None, 3, "", ["causal"]]
+NO_FILE = ["/nowhere/file", "/", 3.5, None]
+NO_TEXT = [None, 3, b"The", ["The"], "", "\ud800", "a " * 5000]
+NO_VALUES = [None, "text", [], [NAN, 1.0], [np.inf], object(), [1j], [[1.0], [1.0, 2.0]], pd.DataFrame({"a": [1.0, 2]})]
+NO_BANDWIDTH = [0, -1.0, NAN, np.inf, "nonsense", None, True, [1.0]]
+NO_RECORD = [None, "text", 3, [], {}, torch.zeros(1, 1, 3, 3)]
+NO_RECORDS = [None, 3, "text", [], [None], ["text"], {"a": 1}]
+NO_TENSOR = [None, "text", 3, [[1.0, 2.0]], np.zeros((2, 3, 4, 4)), torch.zeros(2, 3, 4, 4).long(), torch.zeros(4)]
+NO_TABLE = [None, "text", 3, [], {"layer": [0]}, torch.zeros(2, 2), pd.DataFrame(), pd.DataFrame({"other": [1.0]}),
+            pd.Series([1.0])]  # fmt: skip
+NO_MODEL = [None, "mini", 3, torch.nn.Linear(2, 2)]
+
+
+@pytest.fixture(scope="module")
+def calls(mini):
+    """{name: (function, arguments that are right, {argument: wrong ones})}."""
+    record, other = mini.record("The old man looked at the sea."), mini.untrained().record("The old man.")
+    scenes = aero.read_scenes()[:2]
+    records = [mini.record(scene.text) for scene in scenes]
+    q = torch.randn(2, 5, 4)
+    table, tables = aero.shift_table(record), aero.shift_tables([record, record])
+    profile = aero.position_profile([record])
+    parts, shares = aero.part_table([record], profile), aero.link_shares(aero.link_table(records, scenes))
+    rivals = aero.read_scenes(links.RIVALS)[:2]
+    rival_table = aero.rival_table([mini.record(scene.text) for scene in rivals], rivals)
+    curves = [[aero.density([0.0, 1.0, 2.0])]]
+    queries, keys = mini.queries_and_keys("The old man.")
+    p, i = aero.plots, aero.interventions
+    found = aero.profile(mini, ["The old man looked at the sea."])
+    return {
+        "causal_mask": (aero.causal_mask, {"n_tokens": 3}, {"n_tokens": NO_COUNT}),
+        "split_qkv": (aero.split_qkv, {"activation": torch.zeros(5, 12)}, {"activation": NO_TENSOR}),
+        "split_heads": (
+            aero.split_heads,
+            {"x": torch.zeros(5, 12), "n_heads": 3},
+            {"x": [*NO_TENSOR, torch.zeros(5, 11)], "n_heads": [*NO_COUNT, 5]},
+        ),
+        "merge_heads": (aero.merge_heads, {"x": q}, {"x": [*NO_TENSOR, torch.zeros(2, 2)]}),
+        "raw_scores": (
+            aero.raw_scores,
+            {"q": q, "k": q},
+            {"q": NO_TENSOR, "k": [*NO_TENSOR, q.double(), q[:1], q[..., :2]]},
+        ),
+        "score_terms": (
+            aero.score_terms,
+            {"q": q, "k": q, "b_q": q[:, 0], "b_k": q[:, 0]},
+            {"q": NO_TENSOR, "k": NO_TENSOR, "b_q": [*NO_TENSOR, q], "b_k": [*NO_TENSOR, q]},
+        ),
+        "attention_weights": (
+            aero.attention_weights,
+            {"raw_scores": torch.zeros(2, 3, 3), "head_size": 4},
+            {"raw_scores": [*NO_TENSOR, torch.zeros(2, 3)], "head_size": NO_COUNT},
+        ),
+        "density": (
+            aero.density,
+            {"values": [0.0, 1.0, 3.0]},
+            {
+                "values": NO_VALUES,
+                "bandwidth": NO_BANDWIDTH,
+                "weights": ["x", [1.0], [-1.0, 1, 1], [0, 0, 0]],
+                "bounds": [3, "x", (1,), (1, 0), (2, 5), (NAN, 1), (0, 1, 2)],
+            },
+        ),
+        "gaussian_sum": (
+            aero.gaussian_sum,
+            {"values": [0.0, 1.0], "x": [0.0], "bandwidth": 1.0},
+            {"values": NO_VALUES, "x": NO_VALUES, "bandwidth": NO_BANDWIDTH},
+        ),
+        "density_of_histogram": (
+            aero.density_of_histogram,
+            {"counts": [1, 2, 1], "low": 0, "width": 1, "bandwidth": 2},
+            {
+                "counts": [*NO_VALUES, [0.5, 1], [-1, 2], [[1, 2]]],
+                "low": [NAN, None, "x", np.inf],
+                "width": [0, -1, NAN, None, "x", [1]],
+                "bandwidth": [*NO_BANDWIDTH, 0.5],
+            },
+        ),
+        "encode": (mini.encode, {"text": "The"}, {"text": NO_TEXT, "truncate": [0, -1, 1.5, "2", 999, NAN]}),
+        "record": (
+            mini.record,
+            {"text": "The old"},
+            {"text": NO_TEXT, "first_position": [-1, 1.5, "0", True, 255, None]},
+        ),
+        "loss": (mini.loss, {"text": "The old man"}, {"text": [*NO_TEXT, "The"]}),
+        "queries_and_keys": (mini.queries_and_keys, {"text": "The"}, {"text": NO_TEXT}),
+        "load": (aero.load, {"name": "mini"}, {"name": ["nonsense", "", "/nowhere", None, 3]}),
+        "AttentionRecord": (
+            aero.AttentionRecord,
+            {"tokens": list("ab"), "raw_scores": np.zeros((1, 1, 2, 2)), "head_size": 4, "model_name": "m"},
+            {
+                "tokens": [None, 3, ["a"], [1, 2]],
+                "head_size": NO_COUNT,
+                "model_name": [None, 3],
+                "fingerprint": [None, 3],
+                "raw_scores": [*NO_VALUES, np.zeros((1, 1, 2, 3))],
+            },
+        ),
+        "head_scores": (record.head_scores, {"layer": 0, "head": 0}, {"layer": NO_INDEX, "head": NO_INDEX}),
+        "first": (record.first, {"n_tokens": 2}, {"n_tokens": [*NO_COUNT, 99]}),
+        "record.save": (record.save, {"path": "/dev/shm/aero-record"}, {"path": NO_FILE}),
+        "record.load": (aero.AttentionRecord.load, {"path": "/dev/shm/aero-record"}, {"path": NO_FILE}),
+        "select_entries": (aero.select_entries, {"n_tokens": 3}, {"n_tokens": NO_COUNT, "entries": NO_NAME}),
+        "shift_table": (aero.shift_table, {"record": record}, {"record": [*NO_RECORD, [record]], "entries": NO_NAME}),
+        "shift_tables": (
+            aero.shift_tables,
+            {"records": [record]},
+            {"records": [*NO_RECORDS, [record, other], record], "entries": NO_NAME},
+        ),
+        "mean_over_texts": (aero.mean_over_texts, {"tables": tables}, {"tables": NO_TABLE}),
+        "own_and_other_keys": (
+            aero.own_and_other_keys,
+            {"queries": queries, "keys": keys},
+            {"queries": NO_TENSOR, "keys": [*NO_TENSOR, keys[:1]]},
+        ),
+        "term_table": (
+            aero.term_table,
+            {"terms": {"a": torch.zeros(1, 2, 3, 3)}},
+            {"terms": [None, 3, "x", [], {}, {"a": 3}, {"a": torch.zeros(3)}, {"a": torch.zeros(1, 2, 3, 4)}]},
+        ),
+        "position_profile": (
+            aero.position_profile,
+            {"records": [record]},
+            {"records": [*NO_RECORDS, [record, other], record]},
+        ),
+        "part_table": (
+            aero.part_table,
+            {"records": [record], "profile": profile},
+            {"records": [*NO_RECORDS, record], "profile": [*NO_TENSOR[:4], profile[:1], profile[..., :2, :2]]},
+        ),
+        "pooled_parts": (
+            aero.pooled_parts,
+            {"table": parts},
+            {"table": NO_TABLE, "by": ["nonsense", 3, ["layer", "x"]]},
+        ),
+        "link_table": (
+            aero.link_table,
+            {"records": records, "scenes": scenes},
+            {"records": [*NO_RECORDS, records[:1]], "scenes": [None, 3, "x", [], scenes[:1], [3]]},
+        ),
+        "link_shares": (aero.link_shares, {"links": aero.link_table(records, scenes)}, {"links": NO_TABLE}),
+        "rival_shares": (aero.rival_shares, {"rivals": rival_table}, {"rivals": NO_TABLE}),
+        "shuffled_texts": (
+            aero.shuffled_texts,
+            {"scenes": scenes, "n_texts": 2},
+            {"n_texts": NO_COUNT, "scenes": [None, 3, "x", [], [3]], "seed": [-1, "x", 1.5]},
+        ),
+        "read_scenes": (aero.read_scenes, {}, {"path": NO_FILE}),
+        "interval": (
+            aero.interval,
+            {"table": tables, "statistic": lambda t: t["mean"].mean(), "by": "text"},
+            {
+                "table": NO_TABLE,
+                "statistic": [None, "x", 3],
+                "by": ["nonsense", 3, None],
+                "level": [0, 1, 2, NAN, "x", None],
+                "n_resamples": NO_COUNT,
+            },
+        ),
+        "rank_correlation": (
+            aero.rank_correlation,
+            {"table": table, "x": "mean", "y": "entropy"},
+            {"table": NO_TABLE, "x": ["nonsense", None, 3], "y": ["nonsense"], "given": ["nonsense", 3]},
+        ),
+        "singular_values": (
+            aero.singular_values,
+            {"a": q, "b": q},
+            {"a": [None, 3, "x", q[0]], "b": [None, q[..., :2]]},
+        ),
+        "matrix_table": (aero.matrix_table, {"matrices": mini.head_matrices()}, {"matrices": [None, 3, {}, q]}),
+        "read_head_matrices": (
+            aero.read_head_matrices,
+            {"path": aero.models.MINI_FOLDER / "model.safetensors", "n_heads": 4},
+            {"path": NO_FILE, "n_heads": [*NO_COUNT, 7]},
+        ),
+        "profile": (
+            aero.profile,
+            {"lm": mini, "texts": ["The old man."]},
+            {"lm": NO_MODEL, "texts": [None, 3, "text", [3], [None], {"a": "b"}], "checkpoint": NO_FILE[:3]},
+        ),
+        "Profile.density": (
+            found.density,
+            {"layer": 0, "head": 0},
+            {"layer": NO_INDEX, "head": NO_INDEX, "bandwidth": NO_BANDWIDTH},
+        ),
+        "Profile.load": (aero.Profile.load, {"path": None}, {"path": NO_FILE}),
+        "intervention_table": (
+            aero.intervention_table,
+            {"lm": mini, "texts": ["The old man."]},
+            {"lm": NO_MODEL, "texts": [None, 3, [], [3], {"a": "b"}]},
+        ),
+        "scale_spread": (i.scale_spread, {"factor": 2.0}, {"factor": [None, "x", NAN, [2], True]}),
+        "hide_key": (i.hide_key, {"key": 1}, {"key": [-1, 1.5, "0", True, None]}),
+        "position_alone": (i.position_alone, {"profile": profile}, {"profile": NO_TENSOR[:4]}),
+        "explore": (aero.explore, {"record": record}, {"record": NO_RECORD}),
+        "explore_bandwidth": (aero.explore_bandwidth, {"values": [0.0, 1.0]}, {"values": NO_VALUES}),
+        "attention_map": (
+            p.attention_map,
+            {"matrix": np.eye(3), "tokens": list("abc")},
+            {
+                "matrix": [None, "x", np.zeros((2, 3)), np.zeros(3), [[1j]]],
+                "tokens": [None, 3, ["a"], [1, 2, 3]],
+                "kind": NO_NAME,
+            },
+        ),
+        "head_maps": (
+            p.head_maps,
+            {"record": record, "layer": 0},
+            {"record": NO_RECORD, "layer": NO_INDEX, "kind": NO_NAME},
+        ),
+        "head_view": (
+            p.head_view,
+            {"record": record, "layer": 0, "head": 0, "query": 3},
+            {"record": NO_RECORD, "layer": NO_INDEX, "head": NO_INDEX, "query": NO_INDEX, "kind": NO_NAME},
+        ),
+        "bandwidth_view": (
+            p.bandwidth_view,
+            {"values": [0.0, 1.0], "bandwidth": 1.0},
+            {"values": NO_VALUES, "bandwidth": NO_BANDWIDTH},
+        ),
+        "captioned": (
+            aero.captioned,
+            {"table": table, "vi": "a", "en": "b"},
+            {"table": [None, 3, "x", [], pd.Series([1])]},
+        ),
+        "layer_head_map": (p.layer_head_map, {"table": table}, {"table": NO_TABLE, "column": NO_NAME}),
+        "laminar_profile": (
+            p.laminar_profile,
+            {"table": table, "columns": "mean"},
+            {"table": NO_TABLE, "columns": ["nonsense", None, 3, [], ["mean", "x"]], "null": [3, "x", pd.DataFrame()]},
+        ),
+        "density_map": (
+            p.density_map,
+            {"curves": curves, "low": 0, "high": 1, "xlabel": "x"},
+            {"curves": [None, 3, [], [[]], [[3]]], "low": [2, NAN, None, "x"], "high": [-1, NAN, None]},
+        ),
+        "score_densities": (
+            p.score_densities,
+            {"trained": record, "untrained": other},
+            {"trained": NO_RECORD, "untrained": NO_RECORD, "entries": NO_NAME},
+        ),
+        "layer_ridges": (p.layer_ridges, {"records": record}, {"records": NO_RECORDS}),
+        "against_entropy": (
+            p.against_entropy,
+            {"table": table, "column": "mean"},
+            {"table": NO_TABLE, "column": NO_NAME},
+        ),
+        "what_goes_with_sparsity": (p.what_goes_with_sparsity, {"table": table}, {"table": NO_TABLE}),
+        "score_parts": (
+            p.score_parts,
+            {"table": parts, "profile": profile},
+            {"table": NO_TABLE, "profile": [*NO_TENSOR[:4], profile[:1]]},
+        ),
+        "training_frame": (
+            p.training_frame,
+            {"history": aero.training_history(), "step": 0},
+            {"history": [None, 3, {}], "step": [-1, None, "x", 10**6]},
+        ),
+        "training_stills": (p.training_stills, {"history": aero.training_history()}, {"history": [None, 3, {}, []]}),
+        "link_scatter": (p.link_scatter, {"shares": shares}, {"shares": NO_TABLE}),
+        "rival_bars": (
+            p.rival_bars,
+            {"shares": aero.rival_shares(rival_table), "heads": {"determiner–noun": (0, 0)}},
+            {
+                "shares": NO_TABLE,
+                "heads": [None, 3, {}, {"x": (0, 0)}, {"determiner–noun": 3}, {"determiner–noun": (9, 9)}],
+            },
+        ),
+        "set_language": (aero.set_language, {"language": "both"}, {"language": ["fr", None, 3, ""]}),
+    }
+
+
+def complaint(function, arguments):
+    """What is wrong with how a call ends, or None: it has to raise an error of Python's that says what it expected."""
+    try:
+        got = function(**arguments)
+    except (TypeError, ValueError, IndexError, OSError) as error:
+        words = str(error)
+        return None if "expected" in words and len(words) < 3000 else f"{type(error).__name__}: {words}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        plt.close("all")
+    return f"taken: {type(got).__name__}"
+
+
+def test_every_function_refuses_what_it_cannot_use(calls):
+    complaints, n_calls = [], 0
+    for name, (function, right, wrong) in calls.items():
+        for argument, values in wrong.items():
+            for value in values:
+                what = complaint(function, {**right, argument: value})
+                n_calls += 1
+                if what:
+                    complaints.append(f"{name}({argument}={value!r:.50}): {what:.120}")
+    print("\n".join(complaints))
+    assert n_calls >= 400 and complaints == []

@@ -109,7 +109,7 @@ def test_tables_of_several_records_stand_under_each_other(small):
     other = aero.AttentionRecord(list("abc"), torch.zeros(1, 1, 3, 3), 16, "another")
     with pytest.raises(ValueError, match=r"expected records of one model, got .*random.*another"):
         aero.shift_tables([small, other])
-    with pytest.raises(ValueError, match="expected what shift_tables returns, got the columns layer, head"):
+    with pytest.raises(ValueError, match="tables: expected the columns text, layer, head, and rows, got layer, head"):
         aero.mean_over_texts(aero.shift_table(small))
 
 

@@ -96,7 +96,7 @@ def test_bad_questions_are_refused():
     for wrong in ({"level": 95}, {"level": 0}, {"n_resamples": 2}):
         with pytest.raises(ValueError, match="level and n_resamples: expected 0 < level < 1 and 20 or more, got"):
             aero.interval(clustered(0), mean, by="text", **wrong)
-    with pytest.raises(ValueError, match="columns: expected some of text, x, got 'y'"):
+    with pytest.raises(ValueError, match="columns: expected one of text, x, got 'y'"):
         aero.rank_correlation(clustered(0), "x", "y")
 
 

@@ -1,0 +1,52 @@
+"""What a function asks of its arguments: each check raises an error that names what was expected and what came."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+
+def require_count(name, value):
+    """Raise ValueError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r:.80}")
+
+
+def require_number(name, value):
+    """Raise ValueError unless `value` is one finite real number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r:.80}")
+
+
+def require_one_of(name, value, allowed):
+    """Raise ValueError unless `value` is one of a few allowed ones."""
+    if not isinstance(value, (str, Integral)) or value not in tuple(allowed):
+        raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r:.80}")
+
+
+def require_kind(name, value, kind):
+    """Raise TypeError unless a value is of one of the package's own classes; say so where it is of a reloaded one."""
+    if isinstance(value, kind):
+        return
+    got = type(value).__name__
+    if got == kind.__name__:
+        got += " made before aero_helpers was loaded anew; restart the kernel, or make it again"
+    raise TypeError(f"{name}: expected {'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}, got {got}")
+
+
+def require_several(name, values, kind):
+    """Raise TypeError for what cannot be gone through, or gives names instead of things of that kind (a word)."""
+    if isinstance(values, (str, bytes, Mapping)) or hasattr(values, "columns") or not hasattr(values, "__iter__"):
+        got = type(values).__name__
+        raise TypeError(f"{name}: expected several {kind}s, as in a list, got {'one alone' if got == kind else got}")
+
+
+def require_table(name, table, columns=()):
+    """Raise TypeError for anything but a pandas table, ValueError for one without these columns or without rows."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"{name}: expected a pandas DataFrame, got {type(table).__name__}")
+    missing = [column for column in columns if column not in table]
+    if missing or not len(table):
+        got = f"{', '.join(map(str, table)):.300}" if missing else "no rows"
+        raise ValueError(f"{name}: expected the columns {', '.join(map(str, columns))}, and rows, got {got}")
