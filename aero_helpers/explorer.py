@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import deque
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -15,6 +16,10 @@ from aero_helpers.mini import training_history
 from aero_helpers.recording import require_record
 
 VIEW = "application/vnd.jupyter.widget-view+json"
+LIVING = 4  # explorers that can be moved at once
+
+
+_living = deque()  # the explorers whose controls move, oldest first
 
 
 class Explorer(ipywidgets.VBox):
@@ -22,6 +27,9 @@ class Explorer(ipywidgets.VBox):
 
     `controls`: {name: ipywidget}; `draw` takes their values by these names and returns a Figure. The
     picture travels with the widget: where none can run (GitHub, a web page, nbval) it is shown as a still.
+
+    Jupyter keeps every widget ever made, and `draw` a record, of half a gigabyte for a long text of GPT-2's. So the
+    last LIVING explorers can be moved; an older one keeps its picture, and says that its cell brings it back to life.
     """
 
     _ipython_display_ = None  # ipywidgets 7's way of showing itself, which knows no still
@@ -34,6 +42,18 @@ class Explorer(ipywidgets.VBox):
         for control in controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
+        _living.append(self)
+        if len(_living) > LIVING:
+            _living.popleft()._rest()
+
+    def _rest(self):
+        """Let go of what `draw` holds; the picture stays as it is."""
+        self._draw = None
+        for control in self.controls.values():
+            control.unobserve_all("value")
+            control.disabled = True
+        words = say("Chạy lại ô này để dùng tiếp các thanh trượt.", "Run this cell again to move the sliders.")
+        self.children = (ipywidgets.Label(words), *self.children)
 
     def _redraw(self, _=None):
         self.picture.value = _png(self._draw(**{name: control.value for name, control in self.controls.items()}))

@@ -313,7 +313,8 @@ def laminar_profile(table, columns, null=None):
     """
     columns = [columns] if isinstance(columns, str) else columns
     require_several("columns", columns, "name")
-    if not len(columns):
+    columns = list(columns)
+    if not columns:
         raise ValueError("columns: expected at least one, got none")
     for name, each in {"table": table, "null": table if null is None else null}.items():
         require_table(name, each, ["layer"])

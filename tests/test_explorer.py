@@ -1,6 +1,8 @@
 import base64
+import gc
 import io
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -174,3 +176,25 @@ def test_the_still_has_every_layer_and_the_same_steps():
         "0", "10", "32", "100", "316", "1000", "3162", "6000",
     ]  # fmt: skip
     plt.close(figure)
+
+
+def test_older_explorers_keep_their_picture_and_let_go_of_their_record(mini):
+    records = [
+        mini.record(f"The old man looked at {thing}.") for thing in ("the sea", "a dog", "her", "it", "me", "us")
+    ]
+    held = [weakref.ref(record) for record in records]
+    explorers = [aero.explore(record) for record in records]
+    first = explorers[0].picture.value
+    del records
+    gc.collect()
+    assert [record() is not None for record in held] == [False, False, True, True, True, True]
+    assert (
+        explorers[0].picture.value == first and base64.b64decode(explorers[0]._repr_mimebundle_()["image/png"]) == first
+    )
+    assert all(control.disabled for control in explorers[0].controls.values())
+    assert "Run this cell again" in explorers[0].children[0].value
+    explorers[0].controls["layer"].value = 0  # as a late message from the page would; nothing is drawn, nothing raised
+    assert explorers[0].picture.value == first
+    before = pixels(explorers[-1])
+    explorers[-1].controls["layer"].value = 0
+    assert not np.array_equal(pixels(explorers[-1]), before)

@@ -246,7 +246,7 @@ def test_a_rivals_bar_stands_over_its_own_order():
     for wrong in (shares[:1], shares.assign(head=2)):
         with pytest.raises(ValueError, match=r"expected verb–object, head 0\.1, in both orders"):
             plots.rival_bars(wrong, {"verb–object": (0, 1)})
-    with pytest.raises(ValueError, match="heads: expected a head for at least one kind"):
+    with pytest.raises(ValueError, match=r"heads: expected {kind: \(layer, head\)} for at least one kind"):
         plots.rival_bars(shares, {})
 
 
