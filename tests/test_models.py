@@ -2,12 +2,15 @@ import json
 import shutil
 import socket
 import time
+import unicodedata
 
 import huggingface_hub
 import pytest
 import torch
 from conftest import TEXT
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 import aero_helpers as aero
 from aero_helpers import hub, models
@@ -217,3 +220,114 @@ def test_a_text_may_be_cut_to_a_number_of_tokens(mini):
             mini.encode(TEXT, truncate=wrong)
     with pytest.raises(ValueError, match="truncate: expected at most 256, the context of mini, got 257"):
         mini.encode(TEXT, truncate=257)
+
+
+# What stands beside a checkpoint, and its tokenizer's file
+
+
+def write(folder, name, content):
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def with_setting(folder, name, **settings):
+    write(folder, name, json.loads((folder / name).read_text(encoding="utf-8")) | settings)
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:248dfc\nsize 548105171\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda folder: write(folder, "model.safetensors", LFS),
+            r"model.safetensors: .*git-LFS pointer .*git lfs pull",
+        ),
+        (lambda folder: write(folder, "tokenizer.json", LFS), r"tokenizer.json: .*git-LFS pointer .*git lfs pull"),
+        (lambda folder: write(folder, "adapter_config.json", {"peft_type": "LORA"}), r"adapter .*merge_and_unload"),
+        (
+            lambda folder: with_setting(folder, "config.json", quantization_config={"bits": 4}),
+            r"quantized .*dequantize",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            r"got pytorch_model.bin, a pickle, which may run code .*writes the weights as safetensors",
+        ),
+    ],
+)
+def test_what_makes_a_checkpoint_another_thing_is_told_apart(checkpoint, spoil, words):
+    spoil(checkpoint)
+    with pytest.raises(ValueError, match=words):
+        aero.load(checkpoint)
+
+
+def test_buffers_of_older_versions_are_passed_over(checkpoint, mini):
+    tensors = load_file(checkpoint / "model.safetensors")
+    for layer in range(6):
+        for name, buffer in (("bias", torch.ones(1, 1, 256, 256).tril()), ("masked_bias", torch.tensor(-1e4))):
+            tensors[f"transformer.h.{layer}.attn.{name}"] = buffer
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    assert aero.load(checkpoint).fingerprint == mini.fingerprint
+
+
+NFC_TEXT = "Tie\u0302\u0301ng Vie\u0323\u0302t, ca\u0301c \u0111a\u0302\u0300u chu\u0301 y\u0301"
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "NFC", "as it is"])
+def test_a_tokenizers_file_is_read_as_it_stands(checkpoint, kind):
+    """Ids as transformers' AutoTokenizer gives them, and as the file says."""
+    settings = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    if kind == "NFC":
+        settings["normalizer"] = {"type": "NFC"}
+    if kind == "WordPiece":
+        words = ["[UNK]", "the", "old", "##er", "man", ".", *(f"w{i}" for i in range(400))]
+        settings = {
+            "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "post_processor": None,
+            "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                           "strip_accents": None, "lowercase": True},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": {word: i for i, word in enumerate(words)}},
+        }  # fmt: skip
+    write(checkpoint, "tokenizer.json", settings)
+    write(checkpoint, "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    lm, as_file = aero.load(checkpoint), Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    for text in ("The older man.", NFC_TEXT, "the  old\n man 🙂", unicodedata.normalize("NFC", NFC_TEXT)):
+        ids = lm.encode(text)[0].tolist()
+        assert ids == as_file.encode(text).ids == AutoTokenizer.from_pretrained(checkpoint)(text)["input_ids"]
+    composed = [lm.encode(unicodedata.normalize(form, NFC_TEXT))[0].tolist() for form in ("NFC", "NFD")]
+    assert (composed[0] == composed[1]) == (kind != "as it is")
+
+
+def test_a_tokenizer_class_that_drops_part_of_the_file_is_refused(checkpoint):
+    """transformers builds a GPT-2 tokenizer anew from vocabulary and merges: the normaliser is lost."""
+    settings = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    write(checkpoint, "tokenizer.json", settings | {"normalizer": {"type": "NFC"}})
+    write(checkpoint, "tokenizer_config.json", {"tokenizer_class": "GPT2Tokenizer"})
+    with pytest.raises(ValueError, match=r"cuts as its tokenizer.json does.*reads it as it stands"):
+        aero.load(checkpoint)
+
+
+def test_a_token_added_to_the_tokenizer_alone_harms_only_texts_that_have_it(checkpoint, mini):
+    settings = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    new = {"id": 2048, "content": "<|chat|>", "single_word": False, "lstrip": False, "rstrip": False,
+           "normalized": False, "special": True}  # fmt: skip
+    write(checkpoint, "tokenizer.json", settings | {"added_tokens": [*settings["added_tokens"], new]})
+    lm = aero.load(checkpoint)
+    assert torch.equal(lm.record(TEXT).raw_scores, mini.record(TEXT).raw_scores)
+    for way in (lm.record, lm.loss, lm.queries_and_keys, lambda text: aero.profile(lm, [text])):
+        with pytest.raises(ValueError, match=r"expected tokens that .* knows, 0 to 2047, got 2048 .'<.chat.>'"):
+            way("Hello <|chat|> there")
+
+
+def test_a_token_that_ends_a_text_is_itself(checkpoint):
+    settings = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    end = settings["added_tokens"][0]
+    both = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end["content"], "type_id": 0}}]
+    special = {end["content"]: {"id": end["content"], "ids": [end["id"]], "tokens": [end["content"]]}}
+    closing = {"type": "TemplateProcessing", "single": both, "pair": both, "special_tokens": special}
+    write(checkpoint, "tokenizer.json", settings | {"post_processor": closing})
+    write(checkpoint, "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+    labels = aero.load(checkpoint).encode("The old man.")[1]
+    assert labels[-2:] == [".", end["content"]]

@@ -5,6 +5,8 @@ import pickle
 import re
 import resource
 import struct
+import unicodedata
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,12 +14,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import save_file
+from transformers import GPT2LMHeadModel
 
 import aero_helpers as aero
 from aero_helpers import corpus, links
 from aero_helpers.mini import FOLDER, read_history
 
-N_INPUTS = 10_400  # over the five readers
+N_INPUTS = 10_400  # files, over the six readers
+N_CALLS = 822  # with an argument that is wrong
 
 
 # Files
@@ -483,4 +487,55 @@ def test_every_function_refuses_what_it_cannot_use(calls):
                 if what:
                     complaints.append(f"{name}({argument}={value!r:.50}): {what:.120}")
     print("\n".join(complaints))
-    assert n_calls >= 400 and complaints == []
+    assert n_calls == N_CALLS and complaints == []
+
+
+# Texts
+
+TEXTS = {
+    "Vietnamese, composed": unicodedata.normalize("NFC", "Tiếng Việt: các đầu chú ý nhìn về phía trước."),
+    "Vietnamese, decomposed": unicodedata.normalize("NFD", "Tiếng Việt: các đầu chú ý nhìn về phía trước."),
+    "emoji": "A 👩‍🚀 and a 👍🏽 and a 🇻🇳 flag",
+    "right to left": "שלום עולם and العربية في جملة",
+    "Chinese": "注意力头在看什么",
+    "zero-width": "a\u200bb\u200dc\ufeffd \u202egnirts\u202c",
+    "control characters": "a\x00b\x07c\x1b[31mred\x7f\x85",
+    "only spaces": "     ",
+    "line ends": "\r\n\n\r\t\n",
+    "an end token inside": "One story.<|endoftext|>Another one.",
+    "dollars": "It cost $5 and $6, $$x^2$$ and \\(y\\).",
+    "one letter": "a",
+    "long": "the sea " * 125_000,  # a million letters in one line
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_any_text_gives_the_models_own_attention_or_a_word(mini, eager, name, tmp_path):
+    text = TEXTS[name]
+    if name == "long":
+        with pytest.raises(ValueError, match=r"expected at most 256 tokens, .* truncate=True keeps the first 256"):
+            mini.record(text)
+        assert aero.profile(mini, [text[:20_000]]).counts[1] == len(mini.token_ids(text[:20_000]))
+    record = mini.record(text, truncate=True)
+    ids = torch.tensor([mini.token_ids(text)[:256]])
+    with torch.no_grad():
+        own = torch.stack(eager(ids, output_attentions=True).attentions)[:, 0]
+    assert torch.allclose(record.weights(), own, atol=1e-5)
+    assert len(record.tokens) == ids.shape[1] and all(record.tokens)
+    assert record.tokens == aero.AttentionRecord.load(saved(record, tmp_path)).tokens
+    if record.n_tokens < 100:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            aero.plots.head_maps(record, 0).savefig(tmp_path / "heads.png")
+    plt.close("all")
+
+
+def saved(record, folder):
+    record.save(folder / "record")
+    return folder / "record"
+
+
+@pytest.fixture(scope="module")
+def eager(mini):
+    """mini, attending as transformers' own eager attention does."""
+    return GPT2LMHeadModel.from_pretrained(aero.models.MINI_FOLDER, attn_implementation="eager").eval()
