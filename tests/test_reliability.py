@@ -5,14 +5,18 @@ import pickle
 import re
 import resource
 import struct
+import subprocess
+import sys
 import unicodedata
 import warnings
+from collections import Counter
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from safetensors.numpy import save_file
 from transformers import GPT2LMHeadModel
 
@@ -539,3 +543,23 @@ def saved(record, folder):
 def eager(mini):
     """mini, attending as transformers' own eager attention does."""
     return GPT2LMHeadModel.from_pretrained(aero.models.MINI_FOLDER, attn_implementation="eager").eval()
+
+
+# The page
+
+
+@pytest.mark.parametrize("name", ["reliability.md", "reliability.vi.md"])
+def test_the_page_names_tests_that_are_there_and_their_cases(name):
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--ignore=tests/test_browser.py", "tests"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    cases = Counter(re.findall(r"^tests/test_(\w+)\.py::(\w+)", run.stdout, re.M))
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    named = {(file, test): int(n) for file, test, n in re.findall(r"`(\w+)::(\w+)` (\d+)", page)}
+    assert len(named) >= 45 and named == {test: cases[test] for test in named}
+    assert f"{N_CALLS} " in page and f"{N_INPUTS:,}".replace(",", "." if name.endswith(".vi.md") else ",") in page
+
+
+def test_both_pages_have_the_same_rows():
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("reliability.md", "reliability.vi.md")]
+    assert len({tuple(re.findall(r"`\w+::\w+` \d+", page)) for page in pages}) == 1
+    assert len({page.count("\n## ") for page in pages}) == 1
