@@ -5,7 +5,7 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: arrays, attention, tokens → recording, capture, matrices, checkpoints, hub → models, shift,
+Rooms with one-way doors: require, files, arrays, attention, tokens → recording, capture, matrices, checkpoints, hub → models, shift,
 parts, kde, links, uncertainty → corpus, interventions, plots → explorer, checking → exercises.
 """
 
