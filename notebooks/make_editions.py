@@ -69,6 +69,22 @@ def tags(cell):
     return cell.metadata.get("tags", [])
 
 
+def read(path):
+    """A notebook of the course. Raises ValueError, with its name, for a file that is none."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # an empty file, a file that is half saved, another format
+        raise ValueError(f"{path}: expected a notebook, got something else ({error!s:.200})") from error
+    missing = {"lang-vi", "lang-en", "setup"} - {tag for cell in notebook.cells for tag in tags(cell)}
+    if missing:
+        raise ValueError(
+            f"{path}: expected a lesson, with cells tagged lang-vi, lang-en and setup, found none tagged"
+            f" {', '.join(sorted(missing))}; move the notebook out of {path.parent.name}/ or tag its cells"
+        )
+    return notebook
+
+
 def fill_in(notebook, path, language):
     """Write the badge and the setup cell of a notebook that lies at `path`."""
     url, tag = project()
@@ -105,7 +121,7 @@ def shrink_figures(notebook):
 
 def edition(source, path, language):
     """The student notebook for `path`, in "vi", "en" or "both"."""
-    notebook = nbformat.read(source, as_version=4)
+    notebook = read(source)
     dropped = {"solution", {"vi": "lang-en", "en": "lang-vi", "both": None}[language]}
     notebook.cells = [cell for cell in notebook.cells if not dropped & set(tags(cell))]
     for cell in notebook.cells:
@@ -123,7 +139,7 @@ def all_files():
     files = {}
     sources = sorted(SOURCE.glob("*.ipynb"))
     for source in sources:
-        instructor = nbformat.read(source, as_version=4)
+        instructor = read(source)
         fill_in(instructor, source, "both")
         drop_widgets(instructor)
         shrink_figures(instructor)

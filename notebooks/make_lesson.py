@@ -10,8 +10,7 @@ from html import escape
 from pathlib import Path
 
 import latex2mathml.converter
-import nbformat
-from make_editions import drop_widgets
+from make_editions import drop_widgets, read
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
@@ -47,7 +46,10 @@ def with_mathml(source):
         math = latex2mathml.converter.convert(tex, display="block" if match["display"] else "inline")
         return math.replace("_", "&#95;").replace("*", "&#42;")  # else Markdown would see emphasis
 
-    formula = r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<display>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
+    code = (
+        r"(?P<code>(?P<fence>```+|~~~+).*?(?P=fence)|(?P<tick>`+)(?!`).+?(?<!`)(?P=tick)(?!`)|\\\$)"  # or a literal $
+    )
+    formula = code + r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\\$|[^$])+?)\$"
     return re.sub(formula, convert, source, flags=re.DOTALL)
 
 
@@ -75,7 +77,7 @@ def page_of(notebook, name):
 
 def run_and_export(path):
     """Run one notebook, write its page, and return its line for the index."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
     NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
     (PAGES / f"{path.stem}.html").write_text(page_of(notebook, path.stem), encoding="utf-8")

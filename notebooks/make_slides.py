@@ -10,12 +10,13 @@ import re
 import shutil
 from copy import deepcopy
 from html import escape
-from itertools import pairwise, zip_longest
+from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 
 import nbformat
-from make_editions import SOURCE, drop_widgets, tags
+from make_editions import SOURCE, drop_widgets, read, tags
 from make_lesson import INDEX, title, with_mathml
+from markdown_it import MarkdownIt
 from nbconvert import SlidesExporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,12 +35,24 @@ def weight(block):
     return formulas + sum(max(ROW, len(re.sub(r"\$[^$]*\$", "xxxxx", line))) for line in lines)
 
 
+def blocks_of(source):
+    """(block, whether it is a heading) of a text: what blank lines part, but for those in a fence of code."""
+    lines, tokens = source.strip().split("\n"), MarkdownIt().parse(source.strip())
+    in_code = {line for token in tokens if token.type in ("fence", "code_block") for line in range(*token.map)}
+    headings = {token.map[0] for token in tokens if token.type == "heading_open"}
+    is_blank = [not line.strip() and i not in in_code for i, line in enumerate(lines)]
+    for blank, block in groupby(range(len(lines)), key=lambda i: is_blank[i]):
+        block = list(block)
+        if not blank:
+            yield "\n".join(lines[i] for i in block), block[0] in headings
+
+
 def cut(source):
     """A text cell as the sources of its slides: whole paragraphs, the heading repeated, hints left to the notebook."""
     source = re.sub(r"<details>.*?</details>", "", source, flags=re.DOTALL)
     slides, heading = [], ""
-    for block in re.split(r"\n\s*\n", source.strip()):
-        if block.startswith("#"):
+    for block, is_heading in blocks_of(source):
+        if is_heading:
             heading = block
             slides.append([block])
         elif not slides or (sum(map(weight, slides[-1])) + weight(block) > FULL and slides[-1] != [heading]):
@@ -125,7 +138,7 @@ def main():
     copy_reveal()
     rows = []
     for path in sorted(SOURCE.glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read(path)
         for language in ("vi", "en"):
             page, _ = exporter().from_notebook_node(deck(notebook, language), {"metadata": {"name": path.stem}})
             page = page.replace('<html lang="en">', f'<html lang="{language}">', 1)

@@ -169,6 +169,41 @@ def test_formulas_become_mathml_and_code_stays():
     assert "`print('$x$')`" in made and "```\n$y$\n```" in made
 
 
+@pytest.mark.parametrize("text", [r"It costs \$5 and \$6.", "``$a$ ` $b$``", "~~~\n$y$ and $z$\n~~~", "one $ alone"])
+def test_dollars_that_are_no_formula_stay(text):
+    assert make_lesson.with_mathml(text) == text
+
+
+def test_a_dollar_within_a_formula_stays_in_it():
+    assert make_lesson.with_mathml(r"$a = \$5$ and $b$").count("<math") == 2
+
+
+FENCES = ["```python\nx = 1\n\n# a comment\ny = 2\n```", "~~~\na\n\n# b\n~~~", "    code = 1\n\n    # a comment"]
+
+
+@pytest.mark.parametrize("fence", FENCES)
+def test_a_fence_of_code_is_not_cut_and_its_comments_are_no_headings(fence):
+    text = "## A heading\n\nbefore\n\n" + fence + "\n\nafter"
+    assert make_slides.cut(text) == [text]
+    long = "## A heading\n\n" + "word " * 130 + "\n\n" + fence + "\n\n#no heading"
+    assert make_slides.cut(long)[1] == "## A heading\n\n" + fence + "\n\n#no heading"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}']
+)
+@pytest.mark.parametrize("make", [make_slides, make_lesson, make_editions])
+def test_a_notebook_that_is_no_lesson_is_named(make, content, tmp_path, monkeypatch):
+    (tmp_path / "Untitled.ipynb").write_text(content)
+    for module in (make_slides, make_editions):
+        monkeypatch.setattr(module, "SOURCE", tmp_path)
+    monkeypatch.setattr(make_slides, "SLIDES", tmp_path / "slides")
+    monkeypatch.setattr(make_lesson, "PAGES", tmp_path / "pages")
+    run = {make_slides: make_slides.main, make_editions: make_editions.main}
+    with pytest.raises(ValueError, match=r"Untitled.ipynb: expected a (lesson|notebook)"):
+        run.get(make, lambda: make_lesson.run_and_export(tmp_path / "Untitled.ipynb"))()
+
+
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
 def test_stored_figures_are_small_and_the_stored_model_is_mini(path):
     notebook = read(path)
