@@ -355,7 +355,8 @@ class check:
              "Bạn nhân với mặt nạ: điểm 0 vẫn nhận e^0 = 1. Tương lai cần −∞.",
              "You multiplied by the mask: a score of 0 still gets e^0 = 1. The future needs −∞."),
             (lambda s, d: _unshifted_softmax(_masked(s / d**0.5)),
-             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước exp, hãy trừ mỗi hàng cho điểm quá khứ lớn nhất.",
+             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước khi lấy exp, trừ mỗi hàng cho điểm lớn nhất"
+             " ở quá khứ của nó.",
              "exp of these scores is 0 or ∞, and 0/0 is NaN: subtract each row's largest past score before exp."),
         ],
     )  # fmt: skip
@@ -384,7 +385,8 @@ class check:
              "Bạn dùng một số âm hữu hạn làm mặt nạ. Khi chính các điểm rất âm, tương lai lọt qua: hãy dùng −∞.",
              "Your mask is a finite number: where the scores are very negative, the future comes through. Use −∞."),
             (lambda q, k, v: _unshifted_softmax(_masked(q @ k.T / q.shape[-1] ** 0.5)) @ v,
-             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước exp, hãy trừ mỗi hàng cho điểm quá khứ lớn nhất.",
+             "exp của các điểm này là 0 hoặc ∞, và 0/0 là NaN: trước khi lấy exp, trừ mỗi hàng cho điểm lớn nhất"
+             " ở quá khứ của nó.",
              "exp of these scores is 0 or ∞, and 0/0 is NaN: subtract each row's largest past score before exp."),
         ],
     )  # fmt: skip

@@ -52,7 +52,7 @@ class Explorer(ipywidgets.VBox):
         for control in self.controls.values():
             control.unobserve_all("value")
             control.disabled = True
-        words = say("Chạy lại ô này để dùng tiếp các thanh trượt.", "Run this cell again to move the sliders.")
+        words = say("Chạy lại ô mã này để dùng tiếp các thanh trượt.", "Run this cell again to move the sliders.")
         self.children = (ipywidgets.Label(words), *self.children)
 
     def _redraw(self, _=None):

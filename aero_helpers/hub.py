@@ -27,8 +27,8 @@ REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # pinned: the course's nu
 FILES = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"]
 MEGABYTES = 550
 AFTER_A_BROKEN_DOWNLOAD = """\
-Nếu việc tải bị đứt: chạy lại ô này, phần đã tải vẫn còn. Muốn học ngay với mô hình nhỏ: chạy
-%env AERO_MODEL=mini, rồi chạy lại ô này.
+Nếu việc tải bị ngắt giữa chừng: chạy lại ô mã này, phần đã tải vẫn còn. Muốn học ngay với mô hình nhỏ: chạy
+%env AERO_MODEL=mini, rồi chạy lại ô mã này.
 If the download breaks off: run this cell again, what has arrived is kept. To start at once with the small model: run
 %env AERO_MODEL=mini, then run this cell again."""
 PATIENCE = 3  # seconds for the first answer

@@ -294,7 +294,7 @@ def load(name="auto"):
 
 def _best_within_reach():
     """GPT-2 Small if it is here or can be brought here, else mini; says which and why."""
-    folder, why = None, ("không kết nối được Hugging Face", "the Hugging Face hub is out of reach")
+    folder, why = None, ("không kết nối được tới Hugging Face", "the Hugging Face hub is out of reach")
     try:
         folder = hub.cached_folder()
         if folder:
@@ -308,7 +308,7 @@ def _best_within_reach():
             return read_folder(folder, "gpt2")
     except (ConnectionError, ValueError) as error:
         what = str(error).splitlines()[0]
-        why = "GPT-2 Small chưa tải về được nguyên vẹn", f"GPT-2 Small did not arrive whole: {what}"
+        why = "GPT-2 Small chưa được tải về trọn vẹn", f"GPT-2 Small did not arrive whole: {what}"
     _announce("mini", *why)
     return load("mini")
 

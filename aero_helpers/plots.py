@@ -715,7 +715,7 @@ def _which_are_named(tokens, before=""):
     step = _step(tokens)
     if step == 1:
         return ""
-    return before + say(f"cứ {step} token ghi nhãn một token", f"one token in {step} is named", "\n")
+    return before + say(f"cứ {step} token thì ghi nhãn một", f"one token in {step} is named", "\n")
 
 
 def _label(token):
