@@ -30,8 +30,8 @@ lesson: $(READY) ## run all notebooks, write pages with all figures to build/les
 lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/python -m jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# Two workers with a thread each: with more threads than cores they slow each other down five times.
-PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 2 --dist loadfile --ignore tests/test_browser.py \
+# Three workers with a thread each: with more threads than cores they slow each other down five times.
+PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist loadfile --ignore tests/test_browser.py \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks/instructor
 
 test: $(READY) ## linter, unit tests, real-data tests, every notebook executed

@@ -63,14 +63,17 @@ def plain_tensor(x, name):
 
 def is_masked(values):
     """Whether numpy's mask lies on some of the values, or on one in a list of them."""
-    listed = values if isinstance(values, (list, tuple)) else [values]
-    return any(isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x) for x in listed)
+    if isinstance(values, (list, tuple)):
+        return any(is_masked(x) for x in values if isinstance(x, (list, tuple, np.ma.MaskedArray)))
+    return np.ma.is_masked(values)
 
 
 def _unmasked(values, name):
     if isinstance(values, torch.Tensor):
         values = plain_tensor(values, name).double()  # float64 holds what numpy has no kind for, as bfloat16
     elif is_masked(values):
+        if any(is_masked(x) for x in values if isinstance(x, (list, tuple))):
+            raise ValueError(f"{name}: expected masked arrays by themselves or in one list, got lists of lists of them")
         values = np.ma.asarray(values).compressed()
     if getattr(values, "ndim", 1) == 2 and hasattr(values, "columns"):
         columns = ", ".join(map(repr, values.columns[:9]))

@@ -170,7 +170,8 @@ class Attend:
         shared_by = query.shape[1] // key.shape[1]  # query heads to a key head: 1 in GPT-2, more in Llama
         scores = raw_scores(query.float(), key.repeat_interleave(shared_by, dim=1).float())
         if self.change is not None:
-            scores = _checked_change(self.change(scores, module.layer_idx), scores)
+            shape = scores.shape  # before: a change in place may resize
+            scores = _checked_change(self.change(scores, module.layer_idx), scores, shape)
             self.calls[module.layer_idx] += 1
         if self.keep is not None:
             self.keep(module, scores)
@@ -178,13 +179,15 @@ class Attend:
             return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         scaled = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
         weights = scaled.masked_fill(~visible, -math.inf).softmax(dim=-1).to(value.dtype)
+        if not weights.isfinite().all():
+            raise ValueError("change: expected a finite score in each row's past, got a row of −∞ or a score of ∞")
         return (weights @ value.repeat_interleave(shared_by, dim=1)).transpose(1, 2), weights
 
 
-def _checked_change(changed, scores):
-    if not isinstance(changed, torch.Tensor) or changed.shape != scores.shape:
+def _checked_change(changed, scores, shape):
+    if not isinstance(changed, torch.Tensor) or changed.shape != shape:
         got = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
-        raise ValueError(f"change: expected raw scores {list(scores.shape)} back, got {got}")
+        raise ValueError(f"change: expected raw scores {list(shape)} back, got {got}")
     if not changed.is_floating_point():
         raise ValueError(f"change: expected floating-point scores back, got {changed.dtype}")
     if changed.isnan().any():

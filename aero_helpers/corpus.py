@@ -172,9 +172,18 @@ class Profile:
             and (np.abs(self.exponent) < 1000).all()
             and (self.histogram >= 0).all()
             and (self.histogram.sum(-1) == self.n[0]).all()  # every score is in one bin
+            and self.counts.dtype == np.int64
             and (self.counts >= 0).all()
             and (self.n >= 0).all()
+            and (self.yy >= 0).all()
+            and all(len({self.n[i] for i, per in enumerate(PER.values()) if per == one}) == 1 for one in PER.values())
+            and all(((y >= -1e-3) & (y <= n + 1e-3)).all() for y, n in self._shares())
         )
+
+    def _shares(self):
+        """(numerators, denominator) of the statistics that lie between 0 and 1."""
+        shares = "share_below_zero", "sink_weight", "entropy", "share_tiny_weights"
+        return [(self.y[i], self.n[i]) for i, name in enumerate(PER) if name in shares]
 
     def _medians(self):
         """The middle of the bin in which half of the scores are reached: [layer, head]."""
@@ -271,7 +280,7 @@ def _read_progress(progress, checkpoint):
 
 def _add_to(fingerprint, texts):
     for text in texts:
-        fingerprint.update(hashlib.sha256(text.encode(errors="surrogatepass")).digest())
+        fingerprint.update(hashlib.sha256(str.encode(text, errors="surrogatepass")).digest())
 
 
 def _empty(lm):

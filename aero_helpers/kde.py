@@ -261,7 +261,10 @@ def _checked_weights(values, weights):
 
 def _checked_bounds(bounds, values):
     try:
-        low, high = (-np.inf, np.inf) if bounds is None else map(float, bounds)
+        low, high = (-np.inf, np.inf) if bounds is None else bounds
+        if isinstance(bounds, (str, dict, set)) or not all(isinstance(x, Real) for x in (low, high)):
+            raise TypeError
+        low, high = float(low), float(high)
     except (TypeError, ValueError) as error:
         raise ValueError(f"bounds: expected two numbers, low and high, got {bounds!r}") from error
     if not low < high:

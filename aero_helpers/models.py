@@ -239,7 +239,8 @@ class LanguageModel:
 
     def untrained(self):
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
-        with torch.random.fork_rng(), torch.device("cpu"):  # the reader's own random numbers stay as they are
+        # The reader's own random numbers stay as they are, and weights are weights, whatever is around.
+        with torch.random.fork_rng(), torch.device("cpu"), torch.inference_mode(False):
             torch.manual_seed(UNTRAINED_SEED)
             model = type(self.model)._from_config(deepcopy(self.model.config), dtype=torch.float32)
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
@@ -287,7 +288,7 @@ def load(name="auto"):
         return read_folder(MINI_FOLDER, name)
     if name == "smollm2":
         return _load_smollm2()
-    if not Path(name).is_dir():
+    if not name or not Path(name).is_dir():
         raise ValueError(f"{asked_by}: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
     return read_folder(Path(name), Path(name).resolve().name)
 

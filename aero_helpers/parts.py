@@ -87,6 +87,8 @@ def pooled_parts(table, by=None):
     """
     names = ["level", "position", "content"]
     require_table("table", table, [*names, "mean_square"])
+    if table.loc[table["mean_square"] != 0, [*names, "mean_square"]].isna().any(axis=None):
+        raise ValueError("table: expected part_table's, got NaN among the shares of heads that have a mean square")
     if by is not None:
         require_one_of("by", by, tuple(table))
     squares = table[names].mul(table["mean_square"], axis=0)

@@ -29,7 +29,7 @@ from aero_helpers.kde import Density, density
 from aero_helpers.language import say
 from aero_helpers.parts import pooled_parts, require_profile
 from aero_helpers.recording import AttentionRecord, require_record
-from aero_helpers.require import require_number, require_one_of, require_several, require_table
+from aero_helpers.require import require_heads, require_number, require_one_of, require_several, require_table
 from aero_helpers.shift import require_one_model, select_entries
 from aero_helpers.uncertainty import rank_correlation
 
@@ -288,7 +288,7 @@ def _literal(text):
 def layer_head_map(table, column="share_below_zero", ax=None):
     """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
     require_one_of("column", column, COLUMN_TITLES)
-    require_table("table", table, ("layer", "head", column))
+    require_heads("table", table, ("head", column))
     grid = table.pivot(index="layer", columns="head", values=column)
     ax = ax or plt.subplots(figsize=(2.4 + 0.5 * grid.shape[1], 1.8 + 0.38 * grid.shape[0]), layout="constrained")[1]
     colours = {"cmap": SEQUENTIAL}
@@ -317,7 +317,7 @@ def laminar_profile(table, columns, null=None):
     if not columns:
         raise ValueError("columns: expected at least one, got none")
     for name, each in {"table": table, "null": table if null is None else null}.items():
-        require_table(name, each, ["layer"])
+        require_heads(name, each, ())
         for column in columns:
             require_one_of("columns", column, [known for known in COLUMN_TITLES if known in each])
     first, last = table["layer"].min(), table["layer"].max()
@@ -431,7 +431,7 @@ def against_entropy(table, column, ax=None):
     "layer.head": all of them where there are few, and no more than MOST_LABELS.
     """
     require_one_of("column", column, COLUMN_TITLES)
-    require_table("table", table, ("layer", "head", column, "entropy"))
+    require_heads("table", table, ("head", column, "entropy"))
     ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
     rho = rank_correlation(table, column, "entropy")
     colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
@@ -446,7 +446,7 @@ def against_entropy(table, column, ax=None):
 def what_goes_with_sparsity(table):
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
     columns = "share_below_zero", "row_spread", "sink_gap"
-    require_table("table", table, ("layer", "head", *columns, "entropy"))
+    require_heads("table", table, ("head", *columns, "entropy"))
     fig, axes = _sheet((11, 4.2), 1, 3, sharey=True)
     for ax, column in zip(axes, columns):
         against_entropy(table, column, ax)

@@ -6,11 +6,15 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
+MOST = 10**9  # of anything that is counted here
+
 
 def require_count(name, value):
     """Raise ValueError unless `value` is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r:.80}")
+    if value > MOST:
+        raise ValueError(f"{name}: expected a whole number up to {MOST:,}, got one of {len(str(value))} digits")
 
 
 def require_number(name, value):
@@ -40,6 +44,13 @@ def require_several(name, values, kind):
     if isinstance(values, (str, bytes, Mapping)) or hasattr(values, "columns") or not hasattr(values, "__iter__"):
         got = type(values).__name__
         raise TypeError(f"{name}: expected several {kind}s, as in a list, got {'one alone' if got == kind else got}")
+
+
+def require_heads(name, table, columns):
+    """Raise what `require_table` raises, and ValueError for a table with more than one row a (layer, head)."""
+    require_table(name, table, ("layer", *columns))
+    if "head" in table and table.duplicated(["layer", "head"]).any():
+        raise ValueError(f"{name}: expected one row a (layer, head), got several: of texts? mean_over_texts makes one")
 
 
 def require_table(name, table, columns=()):

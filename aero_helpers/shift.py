@@ -126,6 +126,11 @@ def own_and_other_keys(queries, keys):
     """
     require_tensor("queries", queries, least_dims=4)
     require_tensor("keys", keys, least_dims=4)
+    if queries.dtype != keys.dtype or not (queries.isfinite().all() and keys.isfinite().all()):
+        raise ValueError(
+            f"queries and keys: expected finite numbers of one dtype, got {queries.dtype} and {keys.dtype},"
+            " or NaN or infinity"
+        )
     if queries.dim() != 4 or keys.dim() != 4 or queries[:, 0].shape != keys[:, 0].shape:
         got = f"{list(queries.shape)} and {list(keys.shape)}"
         raise ValueError(f"queries and keys: expected [layer, head, T, head_size] of one text, got {got}")

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 from scipy.stats import bootstrap, rankdata
 
 from aero_helpers.require import require_count, require_number, require_one_of, require_table
@@ -73,6 +74,8 @@ def rank_correlation(table, x, y, given=None):
     names = [x, y] if given is None else [x, y, given]
     for name in names:
         require_one_of("columns", name, tuple(table))
+        if not is_numeric_dtype(table[name]):
+            raise ValueError(f"columns: expected numbers in {name!r}, got {table[name].dtype}")
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.corrcoef([rankdata(table[name]) for name in names])
         if given is None:

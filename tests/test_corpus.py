@@ -275,7 +275,7 @@ from aero_helpers import corpus
 torch.set_num_threads(1)  # a fork shares no threads
 corpus.CHUNK = 2
 path, lm = sys.argv[1], aero.load("mini")
-texts = [scene.text for scene in aero.read_scenes()] * 20
+texts = [scene.text for scene in aero.read_scenes()] * 12
 lm.fingerprint, aero.profile(lm, texts[:2])  # before the forks, once
 random.seed(1)
 kills, killed_at = 0, []
@@ -285,7 +285,7 @@ while kills < 50:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the bar
         aero.profile(lm, texts, checkpoint=path)
         os._exit(0)
-    time.sleep(random.uniform(0, 0.4))
+    time.sleep(random.uniform(0, 0.25))
     os.kill(child, signal.SIGKILL)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "finished before it was killed: a longer corpus is needed"
     kills += 1

@@ -233,7 +233,7 @@ def parts_figure(shares):
 def test_parts_are_stacked_and_a_negative_one_stands_left_of_zero():
     assert parts_figure((0.5, 0.3, 0.2)) == [(0, 0.5), (0.5, 0.3), (0.8, 0.2)]
     assert parts_figure((0.8, -0.2, 0.4)) == [(0, 0.8), (0, -0.2), (0.8, 0.4)]
-    with pytest.raises(ValueError, match="table: expected part_table's of the profile's 1 layers"):
+    with pytest.raises(ValueError, match="table: expected part_table's"):
         parts_figure((np.nan, 0, 0))
 
 
