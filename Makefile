@@ -38,11 +38,12 @@ test: $(READY) ## linter, unit tests, real-data tests, every notebook executed
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 	$(call PYTEST,$(VENV)) $(STUDENT)
 
-# The students' notebooks hold the same code as the instructor's; the card, the page that counts tests and what kill -9
-# leaves behind do not hang on these versions.
+# The students' notebooks hold the same code as the instructor's; the card and the findings, damaged files and wrong
+# arguments, a hub that fails, a cluster, make itself and kill -9 do not hang on these versions.
 test-colab: $(READY_COLAB) ## the same tests and the instructor's notebooks on Google Colab's versions
 	$(call PYTEST,$(COLAB)) --deselect tests/test_mini.py::test_the_card_says_what_is_measured \
-		--deselect tests/test_reliability.py::test_the_pages_name_tests_that_are_there_and_their_cases \
+		--ignore tests/test_reliability.py --ignore tests/test_hub.py --ignore tests/test_project.py \
+		--ignore tests/test_findings.py --ignore tests/test_cluster.py \
 		--deselect tests/test_corpus.py::test_fifty_kills_at_random_moments_change_no_number
 
 test-browser: $(READY) ## JupyterLab and the slides in a real browser; screenshots in build/browser

@@ -325,6 +325,7 @@ def test_letters_without_a_glyph_are_replaced_without_a_warning(text, tmp_path):
         record = aero.AttentionRecord([letters, "b", "c"], np.zeros((1, 1, 3, 3)), 8, letters)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", DeprecationWarning)  # matplotlib\'s use of its own libraries
             for figure in (
                 plots.head_maps(record, 0),
                 plots.head_view(record, 0, 0, 2),

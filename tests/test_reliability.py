@@ -597,6 +597,7 @@ def test_any_text_gives_the_models_own_attention_or_a_word(mini, eager, name, tm
     if record.n_tokens < 100:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", DeprecationWarning)  # matplotlib\'s use of its own libraries
             aero.plots.head_maps(record, 0).savefig(tmp_path / "heads.png")
     plt.close("all")
 
