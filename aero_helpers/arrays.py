@@ -47,8 +47,7 @@ def plain_tensor(x, name):
 
     Raises ValueError for what holds no plain real numbers and for a masked array.
     """
-    if is_masked(x):
-        raise ValueError(f"{name}: expected a number everywhere, got a masked array; leave the masked part out first")
+    require_unmasked(name, x)
     if not isinstance(x, torch.Tensor):
         try:
             x = torch.as_tensor(x, device="cpu")  # whatever torch's default device is
@@ -59,6 +58,12 @@ def plain_tensor(x, name):
             f"{name}: expected a plain tensor of real numbers, got one of {x.dtype}, {x.layout}, {x.device}"
         )
     return x.detach().cpu()
+
+
+def require_unmasked(name, values):
+    """Raise ValueError where a mask lies on a value: what has a place of its own can't be left out."""
+    if is_masked(values):
+        raise ValueError(f"{name}: expected a number everywhere, got a masked array; leave the masked part out first")
 
 
 def is_masked(values):

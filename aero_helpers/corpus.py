@@ -46,6 +46,7 @@ PER = {
     "entropy": "queries from 2",
     "share_tiny_weights": "weights from query 2",
 }
+SHARES = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights")  # they lie between 0 and 1
 # What is taken of a row of scores s, shifted by its top one and scaled, as e^s cannot overflow then.
 ROW_SUMS = ("below", "top", "score", "norm", "first", "total", "surprise", "tiny")
 SUMS = ("y", "yy", "yn", "n", "nn", "histogram", "exponent", "counts")
@@ -98,10 +99,8 @@ class Profile:
         histogram = _coarser(self.histogram, wide - self.exponent) + _coarser(other.histogram, wide - other.exponent)
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
         sums |= {"histogram": histogram, "exponent": wide}
-        fingerprint = (
-            self.fingerprint if self.fingerprint == other.fingerprint else ""
-        )  # of one the weights are unknown
-        return Profile(self.model_name, self.head_size, **sums, fingerprint=fingerprint)
+        known = self.fingerprint == other.fingerprint  # else of one of them the weights are unknown
+        return Profile(self.model_name, self.head_size, **sums, fingerprint=self.fingerprint if known else "")
 
     def table(self):
         """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
@@ -154,10 +153,11 @@ class Profile:
         expected = dict.fromkeys(("y", "yy", "yn"), (len(PER), *heads)) | dict.fromkeys(("n", "nn"), (len(PER),))
         expected |= {"histogram": (*heads, BINS), "exponent": heads, "counts": (3,)}
         got = {name: array.shape for name, array in arrays.items()}
-        if got != expected or not re.fullmatch("[1-9][0-9]{0,8}", about.get("head_size", "")):
+        has_size = re.fullmatch("[1-9][0-9]{0,8}", about.get("head_size", ""))
+        if got != expected or not has_size or "model_name" not in about:
             raise ValueError(f"{path}: expected a whole profile, {expected}, got {got} and {about}"[:2000])
-        found = cls(about.get("model_name", ""), int(about["head_size"]), **arrays)
-        found.fingerprint = about.get("fingerprint", "")
+        fingerprint = about.get("fingerprint", "")
+        found = cls(about["model_name"], int(about["head_size"]), **arrays, fingerprint=fingerprint)
         if not found._adds_up():
             raise ValueError(f"{path}: expected a profile, got numbers that no corpus gives")
         return found, about
@@ -176,14 +176,9 @@ class Profile:
             and (self.counts >= 0).all()
             and (self.n >= 0).all()
             and (self.yy >= 0).all()
-            and all(len({self.n[i] for i, per in enumerate(PER.values()) if per == one}) == 1 for one in PER.values())
-            and all(((y >= -1e-3) & (y <= n + 1e-3)).all() for y, n in self._shares())
+            and len(set(zip(PER.values(), self.n))) == len(set(PER.values()))  # one denominator for each
+            and all(((y >= -1e-3) & (y <= n + 1e-3)).all() for name, y, n in zip(PER, self.y, self.n) if name in SHARES)
         )
-
-    def _shares(self):
-        """(numerators, denominator) of the statistics that lie between 0 and 1."""
-        shares = "share_below_zero", "sink_weight", "entropy", "share_tiny_weights"
-        return [(self.y[i], self.n[i]) for i, name in enumerate(PER) if name in shares]
 
     def _medians(self):
         """The middle of the bin in which half of the scores are reached: [layer, head]."""
@@ -257,10 +252,9 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     done, expected = _read_progress(progress, checkpoint)
     _add_to(fingerprint, islice(texts, done))
     # Here a name is not enough: what is added up can't be taken apart again.
-    others = (
-        "weights" if total.fingerprint != lm.fingerprint else "texts" if fingerprint.hexdigest() != expected else ""
-    )
-    if others:
+    same_weights, same_texts = total.fingerprint == lm.fingerprint, fingerprint.hexdigest() == expected
+    if not (same_weights and same_texts):
+        others = "texts" if same_weights else "weights"
         raise ValueError(
             f"{checkpoint}: expected a checkpoint of {lm.name} on these texts, got one of other {others}: {total}"
         )

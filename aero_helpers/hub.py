@@ -134,9 +134,9 @@ def _watch(process, said):
     with tqdm(total=MEGABYTES * 10**6, unit="B", unit_scale=True, desc="GPT-2 Small") as bar:
         while process.poll() is None:
             time.sleep(0.1)
-            bar.update(max(_bytes_here() - seen, 0))
-            seen = _bytes_here()
-            now = time.monotonic()
+            here, now = _bytes_here(), time.monotonic()
+            bar.update(max(here - seen, 0))
+            seen = here
             if limit == LONGEST_START and os.fstat(said.fileno()).st_size:  # it said that it started
                 since, limit = now, STALLED
             if now - since > limit:

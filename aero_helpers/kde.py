@@ -15,7 +15,7 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import brentq
 
-from aero_helpers.arrays import is_masked, real_numbers, same_places
+from aero_helpers.arrays import is_masked, real_numbers, require_unmasked, same_places
 
 REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 2e-8 of its peak
 BINS_PER_BANDWIDTH = 10
@@ -42,8 +42,7 @@ def gaussian_sum(values, x, bandwidth):
     Exact, and slow: its work grows as len(values) · len(x). `x` of any shape gives one row of
     numbers; masked values are left out, a masked x is refused. Raises what `density` raises.
     """
-    if is_masked(x):
-        raise ValueError("x: expected a number everywhere, got a masked array; leave the masked ones out first")
+    require_unmasked("x", x)
     values, x = _checked(real_numbers(values)), real_numbers(x, "x")
     h = _choose(bandwidth, values, None, (-np.inf, np.inf))
     z = (x[:, None] - values[None, :]) / h
@@ -113,11 +112,11 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
 
 def _checked_histogram(counts, low, width):
     """(counts, the middles of their bins), both float64, after all guards."""
-    numbers = real_numbers(counts, "counts")
-    if is_masked(counts) or np.ndim(counts) != 1:
-        got = "a masked array" if is_masked(counts) else f"the shape {list(np.shape(counts))}"
+    masked, flat = is_masked(counts), real_numbers(counts, "counts")
+    if masked or np.shape(counts) != flat.shape:
+        got = "a masked array" if masked else f"the shape {list(np.shape(counts))}"
         raise ValueError(f"counts: expected one row of numbers, got {got}")
-    counts = numbers
+    counts = flat
     if not all(isinstance(x, Real) and np.isfinite(x) for x in (low, width)) or width <= 0:
         raise ValueError(f"low and width: expected finite numbers, the width above 0, got {low!r} and {width!r}")
     if counts.min() < 0 or counts.max() == 0:

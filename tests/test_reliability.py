@@ -1,5 +1,6 @@
 """Whatever somebody brings: a right number, or the promised error. Files of any bytes; any argument to any function."""
 
+import hashlib
 import json
 import pickle
 import re
@@ -119,7 +120,7 @@ MUTATIONS = {
 
 def read_profile_and_go_on(path, lm):
     found, about = corpus.Profile._load(path)
-    corpus._skip(iter(["a"] * 9), __import__("hashlib").sha256(), about.get("progress"), lm, found, path)
+    corpus._skip(iter(["a"] * 9), hashlib.sha256(), about.get("progress"), lm, found, path)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def readers(tmp_path_factory, mini):
 
 
 @pytest.mark.parametrize("name", ["record", "profile", "checkpoint", "matrices", "scenes", "history"])
-def test_a_reader_takes_any_bytes_or_refuses_them(readers, tmp_path, name, record_property):
+def test_a_reader_takes_any_bytes_or_refuses_them(readers, tmp_path, name):
     content, read = readers[name]
     rng, refused, taken = np.random.default_rng(7), 0, 0
     kinds = [kind for kind in MUTATIONS if kind != "header" or name not in ("scenes", "history")]
@@ -552,6 +553,15 @@ def test_a_profile_whose_sums_no_corpus_gives_is_refused(mini, tmp_path, alter):
     arrays, about = read_whole(tmp_path / "profile", "a profile", corpus.FORMAT)
     save_file(alter(arrays), tmp_path / "profile", metadata=about)
     with pytest.raises(ValueError, match=r"expected a (whole )?profile"):
+        aero.Profile.load(tmp_path / "profile")
+
+
+def test_a_profile_of_an_unnamed_model_is_refused(mini, tmp_path):
+    aero.profile(mini, ["The old man looked."]).save(tmp_path / "profile")
+    arrays, about = read_whole(tmp_path / "profile", "a profile", corpus.FORMAT)
+    del about["model_name"]
+    save_file(arrays, tmp_path / "profile", metadata=about)
+    with pytest.raises(ValueError, match="expected a whole profile"):
         aero.Profile.load(tmp_path / "profile")
 
 
