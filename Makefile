@@ -15,7 +15,6 @@ READY := $(VENV)/ready-$(call sum,cat pyproject.toml $(CONSTRAINTS))
 READY_COLAB := $(COLAB)/ready-$(call sum,cat pyproject.toml constraints-colab.txt)
 # Without a network every notebook runs on the embedded model; AERO_MODEL=gpt2 asks for GPT-2 Small.
 AERO_MODEL ?= mini
-STUDENT = $(wildcard notebooks/*.ipynb)
 
 # The real GPT-2 Small's recorded activations, for those who have them.
 RECORDED ?= ../shared/gpt2-small
@@ -32,19 +31,21 @@ lab: $(READY) ## JupyterLab at notebooks/
 
 # Three workers with a thread each: with more threads than cores they slow each other down five times.
 PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist loadfile --ignore tests/test_browser.py \
-	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests notebooks/instructor
+	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests
 
-test: $(READY) ## linter, unit tests, real-data tests, every notebook executed
+test: $(READY) ## linter, unit tests, real-data tests, every notebook of the instructor's executed
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
-	$(call PYTEST,$(VENV)) $(STUDENT)
+	$(call PYTEST,$(VENV)) notebooks/instructor
 
-# The students' notebooks hold the same code as the instructor's; the card and the findings, damaged files and wrong
-# arguments, a hub that fails, a cluster, make itself and kill -9 do not hang on these versions.
-test-colab: $(READY_COLAB) ## the same tests and the instructor's notebooks on Google Colab's versions
+# The students' notebooks hold the same code as the instructor's, and run here as in Colab: each in an environment of
+# its own. The card and the findings, damaged files and wrong arguments, a hub that fails, a cluster, make itself and
+# kill -9 do not hang on these versions.
+test-colab: $(READY_COLAB) ## the same tests on Google Colab's versions, and the students' notebooks as Colab runs them
 	$(call PYTEST,$(COLAB)) --deselect tests/test_mini.py::test_the_card_says_what_is_measured \
 		--ignore tests/test_reliability.py --ignore tests/test_hub.py --ignore tests/test_project.py \
 		--ignore tests/test_findings.py --ignore tests/test_cluster.py \
-		--deselect tests/test_corpus.py::test_fifty_kills_at_random_moments_change_no_number
+		--ignore tests/test_cold.py --deselect tests/test_corpus.py::test_fifty_kills_at_random_moments_change_no_number
+	OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -n 2 tests/test_cold.py
 
 test-browser: $(READY) ## JupyterLab and the slides in a real browser; screenshots in build/browser
 	@which chromium || which chromium-browser || which google-chrome || $(BIN)/python -m playwright install chromium \

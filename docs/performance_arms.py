@@ -37,7 +37,10 @@ def forget_peak():
 
 
 def measured(call, repeats=REPEATS):
-    """{"seconds": of each call after a first one, "megabytes": peak over what was resident before}."""
+    """{"seconds": of each call after a first one, "megabytes": peak over what was resident before, 0 if none}.
+
+    Linux counts a process' pages in batches: its peak may read a fraction of a megabyte below what is resident.
+    """
     before = resident("VmRSS")
     forget_peak()
     call()
@@ -46,7 +49,7 @@ def measured(call, repeats=REPEATS):
         since = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - since)
-    return {"seconds": seconds, "megabytes": resident("VmHWM") - before}
+    return {"seconds": seconds, "megabytes": max(0.0, resident("VmHWM") - before)}
 
 
 def random_model(which):
@@ -161,7 +164,7 @@ def profiled(texts):
     since = time.perf_counter()
     profile = aero.profile(lm, texts)
     seconds, (n_texts, n_tokens, _) = time.perf_counter() - since, profile.counts.tolist()
-    return {"texts": n_texts, "tokens": n_tokens, "seconds": seconds, "megabytes": resident("VmHWM") - before}
+    return {"texts": n_texts, "tokens": n_tokens, "seconds": seconds, "megabytes": max(0.0, resident("VmHWM") - before)}
 
 
 def scores(rng, n):
