@@ -7,6 +7,7 @@ from collections import deque
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 from aero_helpers import plots
 from aero_helpers.arrays import real_numbers
@@ -25,20 +26,21 @@ _living = deque()  # the explorers whose controls move, oldest first
 class Explorer(ipywidgets.VBox):
     """Controls above a picture, which `draw` makes anew when a control moves.
 
-    `controls`: {name: ipywidget}; `draw` takes their values by these names and returns a Figure. The
-    picture travels with the widget: where none can run (GitHub, a web page, nbval) it is shown as a still.
+    `controls`: {name: ipywidget}; `draw` takes their values by these names and returns a Figure. A still of the
+    picture is shown where the widget is not: on GitHub, in a page, in a saved notebook whose kernel is another.
 
     Jupyter keeps every widget ever made, and `draw` a record, of half a gigabyte for a long text of GPT-2's. So the
     last LIVING explorers can be moved; an older one keeps its picture, and says that its cell brings it back to life.
     """
 
-    _ipython_display_ = None  # ipywidgets 7's way of showing itself, which knows no still
-
     def __init__(self, controls, draw):
+        super().__init__()
         self.controls, self._draw = controls, draw
         self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
         wrapped = ipywidgets.Layout(display="flex", flex_flow="row wrap")
-        super().__init__([ipywidgets.Box(list(controls.values()), layout=wrapped), self.picture])
+        hides_still = ipywidgets.HTML(f"<style>.still-{self.model_id} {{ display: none !important }}</style>")
+        hides_still.layout.display = "none"
+        self.children = [ipywidgets.Box(list(controls.values()), layout=wrapped), self.picture, hides_still]
         for control in controls.values():
             control.observe(self._redraw, names="value")
         self._redraw()
@@ -58,10 +60,15 @@ class Explorer(ipywidgets.VBox):
     def _redraw(self, _=None):
         self.picture.value = _png(self._draw(**{name: control.value for name, control in self.controls.items()}))
 
-    def _repr_mimebundle_(self, **kwargs):
+    def _ipython_display_(self, **kwargs):
+        """Show the widget, and a still that the widget's own style hides: when the widget goes, the still is there."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        still = base64.b64encode(self.picture.value).decode()
-        return {"text/plain": type(self).__name__, VIEW: view, "image/png": still}
+        png = base64.b64encode(self.picture.value).decode()
+        words = say("Ảnh tĩnh của hình có thanh trượt", "A still of the picture with sliders")
+        still = f'<img class="still-{self.model_id}" alt="{words}" src="data:image/png;base64,{png}">'
+        name = type(self).__name__
+        display({"text/plain": name, VIEW: view}, raw=True)
+        display({"text/plain": name, "text/html": still, "image/png": png}, raw=True)
 
 
 def explore(record):

@@ -102,10 +102,13 @@ def setup(notebook):
 
 
 def drop_widgets(notebook):
-    """Take widgets out of the stored outputs, as they need a kernel; the still that came with each stays."""
+    """Take widgets out of the outputs, as they need a kernel; the still that came with each stays, as a PNG."""
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    output.data.pop("text/html", None)
 
 
 def shrink_figures(notebook):

@@ -186,7 +186,7 @@ def test_a_right_answer_turns_green_a_wrong_one_is_named_and_the_language_switch
 
 def picture(explorer):
     """A digest of the image that a widget shows."""
-    data = explorer.locator("img").evaluate(
+    data = explorer.locator("img:visible").evaluate(
         """async image => {
             const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
             return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
@@ -208,7 +208,7 @@ def test_each_control_of_the_explorer_changes_the_picture(page, lab):
     run_all(page)
     explorer = cell_with(page, "aero.explore(record)")
     explorer.scroll_into_view_if_needed()
-    explorer.locator("img").wait_for()
+    sync_api.expect(explorer.locator("img:visible")).to_have_count(1)  # the widget hides its still
     seen = [picture(explorer)]
     handles = explorer.locator(".noUi-handle")
     assert handles.count() == 3  # layer, head, query
@@ -221,6 +221,13 @@ def test_each_control_of_the_explorer_changes_the_picture(page, lab):
     explorer.locator("input[type=checkbox]").click()
     seen.append(wait_for_another_picture(page, explorer, seen[-1]))
     assert len(set(seen)) == 6
+
+    saved(page, lab, "04_negative_shift.ipynb")
+    shutil.copy(lab[1] / "04_negative_shift.ipynb", lab[1] / "opened_again.ipynb")
+    open_notebook(page, lab, "opened_again.ipynb")  # with a kernel of its own, which knows no widget
+    explorer = cell_with(page, "aero.explore(record)")
+    explorer.get_by_alt_text("A still of the picture").scroll_into_view_if_needed()
+    assert picture(explorer) == seen[0]
 
 
 def test_a_page_of_the_lesson_needs_no_network(page, tmp_path):

@@ -4,6 +4,8 @@ import io
 import re
 import weakref
 
+import make_editions
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -46,16 +48,29 @@ def test_the_film_has_every_step():
     assert [int(step) for step in steps] == aero.training_history()["step"].tolist()
 
 
-def test_a_widget_carries_its_picture_for_places_where_none_can_run(record):
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed: a list of {MIME type: data}."""
+    outputs = []
+    monkeypatch.setattr("aero_helpers.explorer.display", lambda data, raw: outputs.append(data))
+    return outputs
+
+
+def test_a_widget_comes_with_a_still_for_places_where_none_can_run(record, shown):
     explorer = aero.explore(record)
-    bundle = explorer._repr_mimebundle_()
-    assert base64.b64decode(bundle["image/png"]) == explorer.picture.value
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    assert DisplayFormatter().format(explorer) == ({}, {})  # it has shown itself, and there is no second picture
+    widget, still = shown
+    assert widget["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    assert base64.b64decode(still["image/png"]) == explorer.picture.value
+    assert still["image/png"] in still["text/html"] and f'class="still-{explorer.model_id}"' in still["text/html"]
 
 
-def test_ipython_shows_the_widget_and_the_still(record):
-    data, _ = DisplayFormatter().format(aero.explore(record))
-    assert set(data) == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
+def test_stored_outputs_keep_the_still_alone(record, shown):
+    aero.explore(record)._ipython_display_()
+    outputs = [nbformat.v4.new_output("display_data", data) for data in shown]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs)])
+    make_editions.drop_widgets(notebook)
+    assert [set(output.data) for output in notebook.cells[0].outputs] == [{"text/plain", "image/png"}]
 
 
 def test_widgets_speak_the_chosen_language(record):
@@ -188,9 +203,7 @@ def test_older_explorers_keep_their_picture_and_let_go_of_their_record(mini):
     del records
     gc.collect()
     assert [record() is not None for record in held] == [False, False, True, True, True, True]
-    assert (
-        explorers[0].picture.value == first and base64.b64decode(explorers[0]._repr_mimebundle_()["image/png"]) == first
-    )
+    assert explorers[0].picture.value == first
     assert all(control.disabled for control in explorers[0].controls.values())
     assert "Run this cell again" in explorers[0].children[0].value
     explorers[0].controls["layer"].value = 0  # as a late message from the page would; nothing is drawn, nothing raised
