@@ -152,5 +152,7 @@ def require_tensor(name, x, least_dims):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():
         raise TypeError(f"{name}: expected floating-point numbers, got {x.dtype}")
+    if x.layout != torch.strided or x.is_meta or x.dtype.itemsize < 2:
+        raise TypeError(f"{name}: expected a dense tensor of 16 bits or more, got {x.dtype}, {x.layout}, {x.device}")
     if x.dim() < least_dims:
         raise ValueError(f"{name}: expected at least {least_dims} dimensions, got {_shape(x)}")

@@ -273,6 +273,8 @@ def load(name="auto"):
     ConnectionError where the hub is needed and out of reach, ModuleNotFoundError where "smollm2"
     or what reads it is not installed.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"model: expected a name or a folder, got {type(name).__name__}")
     name, asked_by = os.fspath(name), "model"
     wanted = os.environ.get("AERO_MODEL", "").strip()
     if name == "auto" and wanted not in ("", "auto"):

@@ -320,6 +320,7 @@ def laminar_profile(table, columns, null=None):
         require_heads(name, each, ())
         for column in columns:
             require_one_of("columns", column, [known for known in COLUMN_TITLES if known in each])
+        require_table(name, each, columns)
     first, last = table["layer"].min(), table["layer"].max()
     n_layers = last - first + 1
     size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)

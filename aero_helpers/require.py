@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 MOST = 10**9  # of anything that is counted here
+LABELS = ("text", "kind")  # columns of whatever names its rows; all others hold numbers
 
 
 def require_count(name, value):
@@ -54,10 +55,21 @@ def require_heads(name, table, columns):
 
 
 def require_table(name, table, columns=()):
-    """Raise TypeError for anything but a pandas table, ValueError for one without these columns or without rows."""
+    """Raise TypeError for anything but a pandas table, ValueError for one without rows or one of these columns.
+
+    Layers and heads are whole numbers, other columns but the LABELS are numbers of numpy's own kinds: numpy,
+    seaborn and pandas each make something else of categories and of pandas' nullable numbers.
+    """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{name}: expected a pandas DataFrame, got {type(table).__name__}")
     missing = [column for column in columns if column not in table]
     if missing or not len(table):
         got = f"{', '.join(map(str, table)):.300}" if missing else "no rows"
         raise ValueError(f"{name}: expected the columns {', '.join(map(str, columns))}, and rows, got {got}")
+    if not table.columns.is_unique:
+        raise ValueError(f"{name}: expected each column once, got {', '.join(map(str, table)):.300}")
+    for column in (each for each in columns if each not in LABELS):
+        kind, dtype = ("int", "iu") if column in ("layer", "head") else ("float", "biuf")
+        if not isinstance(table.dtypes[column], np.dtype) or table.dtypes[column].kind not in dtype:
+            makes = f'.astype({{"{column}": {kind}}})'
+            raise ValueError(f"{name}: expected {kind}s in {column!r}, got {table.dtypes[column]}; {makes} makes them")

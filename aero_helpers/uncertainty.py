@@ -1,6 +1,7 @@
 """How sure a number is: intervals over what was drawn at random, and rank correlations over heads."""
 
 import warnings
+from numbers import Real
 
 import numpy as np
 from pandas.api.types import is_numeric_dtype
@@ -38,9 +39,10 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
         raise ValueError(f"table: expected at least 5 groups by {by!r}, got {len(groups)}")
 
     def of_groups(drawn):
-        rows = table.iloc[np.concatenate([groups[i] for i in drawn])]
+        rows = table.iloc[np.concatenate([groups[i] for i in drawn])].copy()
         own_number = np.repeat(np.arange(len(drawn)), [len(groups[i]) for i in drawn])
-        return statistic(rows.assign(**{by: own_number}))  # a group drawn twice counts as two groups
+        rows[by] = own_number  # a group drawn twice counts as two groups
+        return _one_number(statistic(rows))
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # where BCa has no answer, it says so in NaN
@@ -58,6 +60,12 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
     if len(drawn) < 0.95 * n_resamples:
         return np.nan, np.nan
     return tuple(map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])))
+
+
+def _one_number(value):
+    if not isinstance(value, Real) and not (isinstance(value, np.ndarray) and value.ndim == 0):
+        raise TypeError(f"statistic: expected a function that returns one number, got {type(value).__name__}")
+    return float(value)
 
 
 def rank_correlation(table, x, y, given=None):

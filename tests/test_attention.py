@@ -99,6 +99,9 @@ def test_raw_scores_are_dot_products():
         (lambda: aero.raw_scores(torch.ones(2, 2), torch.ones(2, 2).half()), TypeError, "float32 and torch.float16"),
         (lambda: aero.attention_weights(torch.ones(3, 3), 0), ValueError, "head_size"),
         (lambda: aero.attention_weights(torch.ones(3, 3).long(), 8), TypeError, "floating-point"),
+        (lambda: aero.raw_scores(torch.eye(3).to_sparse(), torch.eye(3)), TypeError, "q: expected a dense tensor"),
+        (lambda: aero.split_heads(torch.ones(4, 4, device="meta"), 2), TypeError, "16 bits or more, got .*, meta"),
+        (lambda: aero.split_qkv(torch.ones(4, 6).to(torch.float8_e4m3fn)), TypeError, "got torch.float8"),
     ],
 )
 def test_bad_input_is_named(call, error, words):

@@ -165,6 +165,20 @@ def test_labels_follow_the_language(record):
         (lambda r: plots.against_entropy(aero.shift_table(r), "n_scores"), "column: expected one of"),
         (lambda r: plots.layer_ridges([]), "records: expected records of one model"),
         (lambda r: plots.layer_ridges(aero.AttentionRecord(["a"], np.ones((1, 1, 1, 1)), 8, "m")), "3 tokens or more"),
+        (lambda r: plots.layer_head_map(aero.shift_table(r).astype({"layer": "Int64"})), "ints in 'layer', got Int64"),
+        (lambda r: plots.against_entropy(aero.shift_table(r).astype({"median": "Float64"}), "median"), "got Float64"),
+        (
+            lambda r: plots.laminar_profile(aero.shift_table(r).astype({"layer": "category"}), "median"),
+            r'got category; .astype\({"layer": int}\) makes them',
+        ),
+        (lambda r: plots.laminar_profile(aero.shift_table(r).astype({"median": object}), "median"), "got object"),
+        (
+            lambda r: aero.mean_over_texts(
+                aero.shift_tables([r]).astype({"layer": float}).replace({"layer": {0: None}})
+            ),
+            "ints in 'layer', got",
+        ),
+        (lambda r: plots.layer_head_map(pd.concat([aero.shift_table(r)] * 2, axis=1)), "expected each column once"),
     ],
 )
 def test_bad_input_is_named(record, call, words):

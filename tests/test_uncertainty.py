@@ -88,6 +88,22 @@ def test_a_statistic_that_does_not_vary_has_an_interval_of_no_width():
     assert aero.interval(table, mean, by="text") == (2.5, 2.5)
 
 
+@pytest.mark.parametrize("answer", [None, "a", (1, 2), [1.0], np.ones(1), pd.Series([1.0])], ids=repr)
+def test_a_statistic_that_is_not_one_number_is_refused(answer):
+    with pytest.raises(TypeError, match="statistic: expected a function that returns one number, got"):
+        aero.interval(clustered(0), lambda table: answer, by="text")
+
+
+@pytest.mark.parametrize("answer", [1, 2.5, np.float32(2.5), np.array(2.5)], ids=repr)
+def test_one_number_may_come_as_any_kind_of_number(answer):
+    assert aero.interval(clustered(0), lambda table: answer, by="text") == (answer, answer)
+
+
+def test_a_column_may_be_named_by_a_number():
+    table = clustered(3)
+    assert aero.interval(table.rename(columns={"text": 0}), mean, by=0) == aero.interval(table, mean, by="text")
+
+
 def test_bad_questions_are_refused():
     with pytest.raises(ValueError, match="by: expected one of text, x, got 'texts'"):
         aero.interval(clustered(0), mean, by="texts")
