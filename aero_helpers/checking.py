@@ -7,7 +7,7 @@ answer, and never shows the solution.
 """
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from traceback import format_exception_only
 
@@ -41,14 +41,14 @@ class Verdict:
         return f'<div style="border-left: 4px solid {colour}; padding: 0.4em 0.8em">{mark} {lines}</div>'
 
 
-_states = {}  # name of a checker -> "right", once it was right in this session, else the last verdict's state
-
-
+@dataclass
 class Checker:
-    """What exercises and predictions share: each knows the name it has in `check`, and remembers how it went."""
+    """What exercises and predictions share. `Course` tells each its name and lesson; it remembers how it went."""
 
-    def __set_name__(self, owner, name):
-        object.__setattr__(self, "name", name)
+    mistakes: list = field(default_factory=list, kw_only=True)  # (wrong function or value, vi, en)
+    name: str = field(default="", kw_only=True)
+    lesson: str = field(default="", kw_only=True)
+    state: str = field(default=None, init=False)  # "right", once it was right, else the last verdict's state
 
     def __call__(self, answer):
         """The Verdict on an answer; whatever the answer is, nothing is raised."""
@@ -59,21 +59,40 @@ class Checker:
         except BaseException as error:  # an answer may be any object, and an object may do anything
             kind = type(error).__name__
             verdict = _wrong(f"Không chấm được câu trả lời này ({kind}).", f"This answer cannot be examined ({kind}).")
-        if _states.get(self.name) != "right":
-            _states[self.name] = verdict.state
+        if self.state != "right":
+            self.state = verdict.state
         return verdict
 
 
+class Course:
+    """Checkers by name, `course.split_heads(answer)`, and how they stand. One made anew knows of no answer.
+
+    `lessons`: {lesson: {name: value}}, a module's variables say; what is no checker among them is passed over.
+    """
+
+    def __init__(self, lessons):
+        self.checkers = {
+            name: replace(checker, name=name, lesson=lesson)
+            for lesson, values in lessons.items()
+            for name, checker in values.items()
+            if isinstance(checker, Checker)
+        }
+        vars(self).update(self.checkers)
+
+    def progress(self):
+        """How the exercises of the lessons tried so far stand: a Progress, shown as a list."""
+        return Progress(self.checkers.values())
+
+
 class Progress:
-    """How the exercises stand in this session: a line a lesson of which any was tried, all lessons where none was."""
+    """How the exercises stand: a line a lesson of which any was tried, all lessons where none was."""
 
     def __init__(self, checkers):
-        tried = {checker.lesson for checker in checkers if checker.name in _states}
+        tried = {checker.lesson for checker in checkers if checker.state}
         self.lessons = {}
         for checker in checkers:
             if checker.lesson in tried or not tried:
-                state = _states.get(checker.name, "not attempted")
-                self.lessons.setdefault(checker.lesson, {})[checker.name] = state
+                self.lessons.setdefault(checker.lesson, {})[checker.name] = checker.state or "not attempted"
 
     def _lines(self):
         for lesson, states in self.lessons.items():
@@ -89,16 +108,23 @@ class Progress:
         return "".join(f"<p><b>{count}</b><br>{marks.replace('  ', ' &nbsp; ')}</p>" for count, marks in self._lines())
 
 
-@dataclass(frozen=True)
+@dataclass(repr=False)
 class Exercise(Checker):
     """A function to write, or, where there is a `given` one with a mistake in it, to mend."""
 
-    lesson: str
     inputs: list  # argument tuples, telling ones first: on a trivial input many mistakes look alike
     right: callable
     result: object  # the wanted shape, in words: a text, or (vi, en)
-    mistakes: list = field(default_factory=list)  # (wrong function, vi, en)
     given: callable = None
+
+    def mistake(self, vi, en):
+        """Make the decorated function one of the usual mistakes; an answer that computes the same gets this hint."""
+
+        def add(wrong):
+            self.mistakes.append((wrong, vi, en))
+            return wrong
+
+        return add
 
     def __repr__(self):
         return say("Gọi với hàm của bạn: check.…(my_function)", "Call it with your function: check.…(my_function)")
@@ -168,15 +194,13 @@ class Exercise(Checker):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(repr=False)
 class Prediction(Checker):
     """A question to answer before the code runs; its value is a word, a number, or several numbers in order."""
 
-    lesson: str
     right: object
     why: tuple  # (vi, en), shown with a right answer
     kind: tuple  # (vi, en): what sort of value is expected
-    mistakes: list = field(default_factory=list)  # (wrong value, vi, en)
 
     def __repr__(self):
         return say("Gọi với dự đoán của bạn: check.…(my_prediction)", "Call it with your prediction: check.…(…)")

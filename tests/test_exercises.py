@@ -6,11 +6,11 @@ from scipy.signal import find_peaks
 from scipy.stats import gaussian_kde
 
 import aero_helpers as aero
-from aero_helpers import checking
-from aero_helpers.checking import Checker, Exercise, Prediction
-from aero_helpers.exercises import check
+from aero_helpers import exercises
+from aero_helpers.checking import Course, Exercise, Prediction
+from aero_helpers.exercises import check, inputs
 
-CHECKERS = {name: value for name, value in vars(check).items() if isinstance(value, Checker)}
+CHECKERS = check.checkers
 EXERCISES = {name: value for name, value in CHECKERS.items() if isinstance(value, Exercise)}
 PREDICTIONS = {name: value for name, value in CHECKERS.items() if isinstance(value, Prediction)}
 MENDED = {name: value for name, value in EXERCISES.items() if value.given}
@@ -325,27 +325,33 @@ def test_nan_and_low_precision_are_named():
 
 
 @pytest.fixture
-def nothing_tried(monkeypatch):
-    monkeypatch.setattr(checking, "_states", {})
+def fresh():
+    """The same course with no answer yet."""
+    return Course({lesson: vars(module) for lesson, module in exercises.LESSONS.items()})
 
 
-def test_progress_shows_the_lessons_tried(nothing_tried):
-    assert list(check.progress().lessons) == list(LESSONS)  # nothing tried: all of them
-    check.additive_mask(...)
-    check.attention_weights(lambda scores, head_size: scores)
-    check.rows_that_change([1, 2, 3])
-    lessons = check.progress().lessons
+def test_progress_shows_the_lessons_tried(fresh):
+    assert list(fresh.progress().lessons) == list(LESSONS)  # nothing tried: all of them
+    fresh.additive_mask(...)
+    fresh.attention_weights(lambda scores, head_size: scores)
+    fresh.rows_that_change([1, 2, 3])
+    lessons = fresh.progress().lessons
     assert list(lessons) == ["01"]
     assert lessons["01"]["additive_mask"] == "not attempted"
     assert lessons["01"]["attention_weights"] == "wrong"
     assert lessons["01"]["rows_that_change"] == "right"
-    assert "1 of 5 solved" in repr(check.progress()) and "✔ rows_that_change" in check.progress()._repr_html_()
+    assert "1 of 5 solved" in repr(fresh.progress()) and "✔ rows_that_change" in fresh.progress()._repr_html_()
 
 
-def test_what_was_solved_once_stays_solved(nothing_tried):
-    check.rows_that_change([1, 2, 3])
-    check.rows_that_change([0])
-    assert check.progress().lessons["01"]["rows_that_change"] == "right"
+def test_what_was_solved_once_stays_solved(fresh):
+    fresh.rows_that_change([1, 2, 3])
+    fresh.rows_that_change([0])
+    assert fresh.progress().lessons["01"]["rows_that_change"] == "right"
+
+
+def test_an_exercise_put_in_changes_no_others_inputs():
+    first, second = (inputs.drawn(lambda draw: [draw(3), draw(2, 2)]) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second)) and not torch.equal(first[0], first[1][0])
 
 
 def test_a_checker_shown_without_a_call_gives_nothing_away():

@@ -9,11 +9,10 @@ import notebook_rules as rules
 import pytest
 from conftest import ROOT
 
-from aero_helpers.checking import Checker
 from aero_helpers.exercises import check
 
 INSTRUCTOR = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
-CHECKERS = {name: value for name, value in vars(check).items() if isinstance(value, Checker)}
+CHECKERS = check.checkers
 NAMES = [path.stem for path in INSTRUCTOR]
 PAGES_VI = [ROOT / "README.vi.md", *sorted((ROOT / "docs").glob("*.vi.md"))]
 RULES = [rules.unpaired_languages, rules.unlike_twins, rules.vacuous_checks, rules.long_cells, rules.stored_errors]
