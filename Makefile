@@ -24,7 +24,7 @@ NOVELS ?= $(wildcard ../shared/corpus)
 .PHONY: lesson lab test test-colab test-browser test-all slides editions outputs findings bench clean
 
 lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
-	AERO_MODEL=$(AERO_MODEL) $(BIN)/python notebooks/make_lesson.py
+	AERO_MODEL=$(AERO_MODEL) $(BIN)/python tools/make_lesson.py
 
 lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/python -m jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -55,10 +55,10 @@ test-browser: $(READY) ## JupyterLab and the slides in a real browser; screensho
 test-all: test test-colab test-browser ## what CI runs
 
 slides: $(READY) ## a deck for each notebook and language: build/slides/index.html, no network needed
-	$(BIN)/python notebooks/make_slides.py
+	$(BIN)/python tools/make_slides.py
 
 editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
-	$(BIN)/python notebooks/make_editions.py
+	$(BIN)/python tools/make_editions.py
 
 outputs: $(READY) ## run the instructor edition and keep its outputs
 	AERO_MODEL=mini $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
@@ -66,13 +66,13 @@ outputs: $(READY) ## run the instructor edition and keep its outputs
 		notebooks/instructor/*.ipynb
 
 findings: $(READY) ## measure every claim on every model, write docs/findings.md and findings.vi.md
-	$(BIN)/python docs/make_findings.py untrained
-	$(BIN)/python docs/make_findings.py mini
-	$(BIN)/python docs/make_findings.py smollm2
-	$(if $(wildcard $(RECORDED)),$(BIN)/python docs/make_findings.py recorded $(RECORDED))
+	$(BIN)/python tools/make_findings.py untrained
+	$(BIN)/python tools/make_findings.py mini
+	$(BIN)/python tools/make_findings.py smollm2
+	$(if $(wildcard $(RECORDED)),$(BIN)/python tools/make_findings.py recorded $(RECORDED))
 
 bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (forty minutes; leave the machine alone)
-	$(BIN)/python docs/make_performance.py measure $(LENS)/bin/python $(NOVELS)
+	$(BIN)/python tools/make_performance.py measure $(LENS)/bin/python $(NOVELS)
 
 clean:
 	rm -rf build $(VENV) $(COLAB) $(LENS)

@@ -1,18 +1,15 @@
 """The findings are what the code measures, and the pages are what findings.json says."""
 
 import json
-import sys
 
+import make_findings
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from recordings import read_longer, read_prompts, read_queries_and_keys, seen_scores
 
 import aero_helpers as aero
-
-sys.path.insert(0, str(ROOT / "docs"))
-import make_findings
-from recordings import read_longer, read_prompts, read_queries_and_keys, seen_scores
 
 NUMBERS = json.loads((ROOT / "docs" / "findings.json").read_text(encoding="utf-8"))
 
@@ -136,7 +133,7 @@ def test_gpt2_beyond_six_tokens_as_science_has_it(shared):
 
 def test_unknown_columns_are_refused_before_anything_is_written():
     for arguments in (("auto",), ("recorded",), ("mini", "folder")):
-        with pytest.raises(SystemExit, match=r"python docs/make_findings\.py"):
+        with pytest.raises(SystemExit, match=r"python tools/make_findings\.py"):
             make_findings.main(*arguments)
 
 

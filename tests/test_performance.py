@@ -4,12 +4,10 @@ import json
 import subprocess
 import sys
 
-import pytest
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "docs"))
 import make_performance
 import performance_arms as arms
+import pytest
+from conftest import ROOT
 
 NUMBERS = json.loads(make_performance.NUMBERS.read_text(encoding="utf-8"))
 
@@ -17,7 +15,7 @@ NUMBERS = json.loads(make_performance.NUMBERS.read_text(encoding="utf-8"))
 @pytest.mark.parametrize(("which", "name"), list(enumerate(make_performance.PAGES)))
 def test_the_pages_are_written_from_the_numbers(which, name):
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    assert text == make_performance.page(text, NUMBERS, which), "run `python docs/make_performance.py`"
+    assert text == make_performance.page(text, NUMBERS, which), "run `python tools/make_performance.py`"
     assert all(text.count(f"<!-- {table}:start -->") == 1 for table in make_performance.TABLES)
 
 
@@ -40,7 +38,7 @@ def test_memory_that_is_taken_is_seen():
         pytest.skip("no /proc/self/status: memory is measured on Linux alone")
     script = "import numpy as np, performance_arms as p; kept = []; "
     script += "print(p.measured(lambda: kept.append(np.ones(4_000_000)), repeats=2)['megabytes'])"  # 32 MB a call
-    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "docs", capture_output=True, check=True)
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "tools", capture_output=True, check=True)
     assert float(found.stdout) == pytest.approx(96, rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""One arm of the benchmark, alone in this process: `python docs/performance_arms.py ARM …` prints JSON.
+"""One arm of the benchmark, alone in this process: `python tools/performance_arms.py ARM …` prints JSON.
 
     forward HOW MODEL TEXTS TOKENS     HOW in FORWARDS, MODEL gpt2 (12 × 12 × 64) or mini, random weights
     corpus TOKENS                      aero.profile with the embedded mini over that many tokens

@@ -1,4 +1,4 @@
-"""Make lecture slides from the instructor's notebooks: `python notebooks/make_slides.py`.
+"""Make lecture slides from the instructor's notebooks: `python tools/make_slides.py`.
 
 A deck for each notebook and language goes to build/slides/, index.html first; no network is needed to
 show them. Cells say by `slideshow` (JupyterLab's property inspector) where they stand: a text cell begins
@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 from nbconvert import SlidesExporter
 
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "notebooks" / "slides_template"
+TEMPLATE = ROOT / "tools" / "slides_template"
 SLIDES = ROOT / "build" / "slides"
 FULL = 680  # about as many letters of text as fit on a slide of 720 pixels at a size for the last row
 SHORT = 220  # a remark that may stay on the slide of the code above it

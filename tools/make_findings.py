@@ -1,10 +1,10 @@
 """The findings: every claim of the source lesson, its test, the numbers of four models, the verdict.
 
-    python docs/make_findings.py mini               measure a model that `aero.load` knows
-    python docs/make_findings.py gpt2               the same for GPT-2 Small, where the hub is within reach
-    python docs/make_findings.py recorded FOLDER    GPT-2 Small as others recorded it (see recordings.py), and its
+    python tools/make_findings.py mini               measure a model that `aero.load` knows
+    python tools/make_findings.py gpt2               the same for GPT-2 Small, where the hub is within reach
+    python tools/make_findings.py recorded FOLDER    GPT-2 Small as others recorded it (see recordings.py), and its
                                                     attention.safetensors where the folder has one
-    python docs/make_findings.py                    write the pages from the numbers of earlier runs
+    python tools/make_findings.py                    write the pages from the numbers of earlier runs
 
 Numbers are kept in findings.json, one column a model; the pages findings.md and findings.vi.md are
 written from it. Each number is what the command beside it in findings_rows.py returns, and the pages show it.
@@ -26,12 +26,14 @@ from findings_rows import (
     COLUMNS,
     LENGTHS,
     LINKS,
+    LOAD,
     MATRICES,
     PAGES,
     PARTS,
     PLACES,
     PROMPTS,
     RAMP,
+    SETUP,
     TABLES,
     TERMS,
     WINDOWS,
@@ -54,8 +56,8 @@ from aero_helpers.links import RIVALS  # noqa: F401
 from aero_helpers.parts import without_level
 from aero_helpers.shift import gap_to_key_0
 
-FOLDER = Path(__file__).resolve().parent
-NUMBERS = FOLDER / "findings.json"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+NUMBERS = DOCS / "findings.json"
 LONGEST = max(*LENGTHS, *WINDOWS)
 
 
@@ -308,31 +310,6 @@ def costs(change, lm, texts):
     return [torch.stack(losses)[:, : n - 1].mean().item() for n in WINDOWS]
 
 
-LOAD = """\
-from make_findings import *
-
-lm = aero.load("mini")  # or "gpt2", "smollm2"; the untrained model: aero.load("mini").untrained()
-"""
-SETUP = """\
-scenes = aero.read_scenes()
-texts = [scene.text for scene in scenes]
-records = [lm.record(text) for text in texts]
-tables = aero.shift_tables(records)
-table = aero.mean_over_texts(tables)
-effects = aero.intervention_table(lm, texts).set_index("intervention")
-effect = partial(effect, effects=effects)
-links = aero.link_table(records, scenes)
-sentences = aero.read_scenes(RIVALS)
-rivals = aero.rival_table([lm.record(sentence.text) for sentence in sentences], sentences)
-matrices = matrices_of(lm)  # or aero.read_head_matrices(file, 12) for GPT-2 Small's tensors without the model
-pairs = [[x[:, :, :9] for x in lm.queries_and_keys(text)] for text in texts]
-of_terms = partial(of_terms, pairs=pairs)
-profile_texts, long_texts = aero.shuffled_texts(scenes[::2], 24), aero.shuffled_texts(scenes[1::2], 12)
-cut = lambda text: lm.record(text, truncate=256)
-profile, long_records = aero.position_profile(map(cut, profile_texts)), list(map(cut, long_texts))
-parts = [aero.part_table([r.first(n) for r in long_records], profile) for n in WINDOWS]
-costs = partial(costs, lm=lm, texts=long_texts)
-"""
 # Names of it that recordings alone cannot give: a command that asks for one is then left open.
 OF_A_MODEL = {"lm", "texts", "effects", "links", "rivals", "matrices", "pairs", "long_records", "parts", "costs"}
 
@@ -501,7 +478,7 @@ def main(name=None, folder=None):
     NUMBERS.write_text(json.dumps(numbers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     pages = {about["file"]: page(numbers, language) for language, about in PAGES.items()}
     for name, text in pages.items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+        (DOCS / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the student notebooks from the instructor's: `python notebooks/make_editions.py`.
+"""Make the student notebooks from the instructor's: `python tools/make_editions.py`.
 
 notebooks/instructor/ is the source. From it come, all without solutions and outputs:
     notebooks/*.ipynb     bilingual

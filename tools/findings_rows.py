@@ -1,5 +1,32 @@
 """What the findings ask, and the words around it: the rows of each table, and the two pages' texts."""
 
+# The lines before any command: a model, and what its commands are about.
+LOAD = """\
+from make_findings import *
+
+lm = aero.load("mini")  # or "gpt2", "smollm2"; the untrained model: aero.load("mini").untrained()
+"""
+SETUP = """\
+scenes = aero.read_scenes()
+texts = [scene.text for scene in scenes]
+records = [lm.record(text) for text in texts]
+tables = aero.shift_tables(records)
+table = aero.mean_over_texts(tables)
+effects = aero.intervention_table(lm, texts).set_index("intervention")
+effect = partial(effect, effects=effects)
+links = aero.link_table(records, scenes)
+sentences = aero.read_scenes(RIVALS)
+rivals = aero.rival_table([lm.record(sentence.text) for sentence in sentences], sentences)
+matrices = matrices_of(lm)  # or aero.read_head_matrices(file, 12) for GPT-2 Small's tensors without the model
+pairs = [[x[:, :, :9] for x in lm.queries_and_keys(text)] for text in texts]
+of_terms = partial(of_terms, pairs=pairs)
+profile_texts, long_texts = aero.shuffled_texts(scenes[::2], 24), aero.shuffled_texts(scenes[1::2], 12)
+cut = lambda text: lm.record(text, truncate=256)
+profile, long_records = aero.position_profile(map(cut, profile_texts)), list(map(cut, long_texts))
+parts = [aero.part_table([r.first(n) for r in long_records], profile) for n in WINDOWS]
+costs = partial(costs, lm=lm, texts=long_texts)
+"""
+
 # On the same texts in all columns. Claim in both languages, or: label, test (vi, en), command, how it is written, verdict.
 CLAIMS = [
     ("Điểm thô bị đẩy về phía âm.", "Raw scores are pushed to the negative side."),
@@ -323,9 +350,9 @@ không có nghĩa gì.
 
 `make findings` đo lại `mini`, mô hình chưa huấn luyện và SmolLM2, cùng các bản ghi của GPT-2 nếu có
 (`make findings RECORDED=thư_mục`). Với GPT-2 Small, khi kết nối được Hugging Face:
-`python docs/make_findings.py gpt2` thêm một cột vào bảng 1 và 6, trên cùng các văn bản.
+`python tools/make_findings.py gpt2` thêm một cột vào bảng 1 và 6, trên cùng các văn bản.
 
-Mỗi câu lệnh chạy sau đoạn chuẩn bị này, trong thư mục `docs/`; các hàm nhỏ nằm trong `make_findings.py`. Ở bảng 2,
+Mỗi câu lệnh chạy sau đoạn chuẩn bị này, trong thư mục `tools/`; các hàm nhỏ nằm trong `make_findings.py`. Ở bảng 2,
 `records` là bản ghi của ba câu; ở bảng 3 và 4, `records`, `seen`, `parts`, `profile`, `costs` tính trên n token đầu tiên.
 """,
         "row": ("", "câu lệnh"),
@@ -352,10 +379,10 @@ score, by itself, means nothing.
 ## Commands
 
 `make findings` measures `mini`, the untrained model and SmolLM2 again, and GPT-2's recordings where they are at hand
-(`make findings RECORDED=folder`). For GPT-2 Small, where the hub is within reach: `python docs/make_findings.py gpt2`
+(`make findings RECORDED=folder`). For GPT-2 Small, where the hub is within reach: `python tools/make_findings.py gpt2`
 adds a column to tables 1 and 6, on the same texts.
 
-Each command runs after these lines, in `docs/`; the small functions stand in `make_findings.py`. In table 2 `records` are
+Each command runs after these lines, in `tools/`; the small functions stand in `make_findings.py`. In table 2 `records` are
 those of the three prompts; in tables 3 and 4 `records`, `seen`, `parts`, `profile` and `costs` are of the first n tokens.
 """,
         "row": ("", "command"),

@@ -1,4 +1,4 @@
-"""Run every instructor notebook and write it as a page: `python notebooks/make_lesson.py`.
+"""Run every instructor notebook and write it as a page: `python tools/make_lesson.py`.
 
 The pages, with all figures and without solutions, go to build/lesson/, index.html first.
 """

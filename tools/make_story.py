@@ -1,6 +1,6 @@
 """The README's picture: the whole story in one look.
 
-    python docs/make_story.py FOLDER
+    python tools/make_story.py FOLDER
 
 FOLDER holds GPT-2 Small's recorded prompts (see recordings.py), for the ridges on the left; all else is drawn from
 findings.json, so the picture says what the findings say.
@@ -17,7 +17,7 @@ from recordings import read_prompts
 
 import aero_helpers as aero
 
-FOLDER = Path(__file__).resolve().parent
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 MODELS = {  # colour, mark, name
     "untrained": (aero.plots.UNTRAINED, "o", "untrained"),
     "mini": (aero.plots.TRAINED, "s", "mini"),
@@ -83,5 +83,5 @@ def draw(records, numbers):
 if __name__ == "__main__":
     aero.plots.use_style()
     aero.set_language("en")
-    found = json.loads((FOLDER / "findings.json").read_text(encoding="utf-8"))
-    draw(read_prompts(Path(sys.argv[1])), found).savefig(FOLDER / "story.png")
+    found = json.loads((DOCS / "findings.json").read_text(encoding="utf-8"))
+    draw(read_prompts(Path(sys.argv[1])), found).savefig(DOCS / "story.png")

@@ -1,7 +1,7 @@
 """What the statistics cost: measured, and written to performance.md and performance.vi.md.
 
-    python docs/make_performance.py measure PYTHON [FOLDER]    measure (some forty minutes), then write the pages
-    python docs/make_performance.py                            write the pages and the plot from the last numbers
+    python tools/make_performance.py measure PYTHON [FOLDER]    measure (some forty minutes), then write the pages
+    python tools/make_performance.py                            write the pages and the plot from the last numbers
 
 PYTHON is the interpreter of an environment with TransformerLens. FOLDER holds novels as text files, a
 paragraph a line; without it that row stays as it is in performance.json. Each arm runs in a process of
@@ -22,8 +22,8 @@ import numpy as np
 
 import aero_helpers as aero
 
-FOLDER = Path(__file__).resolve().parent
-NUMBERS = FOLDER / "performance.json"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+NUMBERS = DOCS / "performance.json"
 PAGES = ("performance.vi.md", "performance.md")
 MARKED = re.compile(r"(<!-- (\w+):start -->\n).*?(<!-- \2:end -->)", re.DOTALL)
 ROUNDS = 3
@@ -42,7 +42,7 @@ DENSITY_VALUES = (1_000, 10_000, 100_000, 1_000_000)
 
 def arm(*words, python=sys.executable):
     """What one arm prints, in a fresh process."""
-    command = [python, str(FOLDER / "performance_arms.py"), *map(str, words)]
+    command = [python, str(Path(__file__).with_name("performance_arms.py")), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr[-2000:]}")
@@ -253,13 +253,13 @@ def draw(numbers):
     values.set(xlabel="số giá trị / values", ylabel="giây / seconds")
     values.set_title("Mật độ: cách nào nhanh?\nDensity: which is fast?")
     values.legend(fontsize=10)
-    fig.savefig(FOLDER / "performance.png", dpi=110)
+    fig.savefig(DOCS / "performance.png", dpi=110)
 
 
 def write_pages():
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     for which, name in enumerate(PAGES):
-        path = FOLDER / name
+        path = DOCS / name
         path.write_text(page(path.read_text(encoding="utf-8"), numbers, which), encoding="utf-8")
     draw(numbers)
     print(goals_table(numbers, 1), cost_table(numbers, 1), sep="\n\n")
