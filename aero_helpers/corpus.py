@@ -1,8 +1,9 @@
 """The numbers of `shift_table` over a whole corpus: one pass, memory that does not grow with it.
 
-The statistics are taken where the scores are. An attention function works through blocks of
-queries: raw scores, their sums and histogram, then mask, softmax and values. No T × T matrix is
-kept, and of the future only a triangle in each block is computed.
+What they are stands in `plain_statistics`, ten lines over whole records; all else is there to find the same without
+them. The statistics are taken where the scores are: an attention function works through blocks of queries: raw
+scores, their sums and histogram, then mask, softmax and values. No T × T matrix is kept, and of the future only a
+triangle in each block is computed.
 """
 
 import hashlib
@@ -27,9 +28,10 @@ from aero_helpers.kde import density_of_histogram
 from aero_helpers.models import LanguageModel
 from aero_helpers.recording import require_head, same_model
 from aero_helpers.require import require_kind
+from aero_helpers.shift import shift_table
 from aero_helpers.tokens import require_texts
 
-FORMAT = "aero_helpers profile 1"
+FORMAT = "aero_helpers profile 2"
 BINS = 8192  # of a head's histogram; 0 is an edge
 BLOCK = 2**20  # scores at a time: more do not fit the caches, fewer are not worth the calls
 LEAST_ROWS = 16  # queries in a block
@@ -49,16 +51,36 @@ PER = {
 SHARES = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights")  # they lie between 0 and 1
 # What is taken of a row of scores s, shifted by its top one and scaled, as e^s cannot overflow then.
 ROW_SUMS = ("below", "top", "score", "norm", "first", "total", "surprise", "tiny")
-SUMS = ("y", "yy", "yn", "n", "nn", "histogram", "exponent", "counts")
+NUMERATORS = ("numerators", "squared_numerators", "products")  # sums over texts, one a head
+DENOMINATORS = ("denominators", "squared_denominators")  # the same for all heads
+SUMS = (*NUMERATORS, *DENOMINATORS, "histogram", "exponent", "counts")
+
+
+def plain_statistics(records):
+    """The statistics of a Profile by their definition: {statistic: float64 [head of all layers]}, from whole records.
+
+    Over a corpus a statistic is the mean over all that it is taken from, be it scores, queries or weights (see PER): a
+    text counts by how many of these it has, and a text longer than the context by those of its windows.
+    """
+    numerators, denominators = dict.fromkeys(PER, 0.0), dict.fromkeys(PER, 0.0)
+    for record in records:
+        table, counts = shift_table(record), _denominators(np.array([record.n_tokens]))[0]
+        for name, count in zip(PER, counts):
+            numerators[name] += count * np.nan_to_num(table[name].to_numpy())  # NaN: a text too short, its count is 0
+            denominators[name] += count
+    return {name: numerators[name] / denominators[name] for name in PER}
 
 
 @dataclass(eq=False)
 class Profile:
     """What `profile` keeps of a corpus: sums and histograms of every head. Profiles add up: a + b.
 
-    y, yy, yn: float64 [statistic, layer, head], sums over texts of a text's numerator, its square,
-        and its product with the text's denominator. n, nn: float64 [statistic], sums of the
-        denominators and their squares.
+    A statistic (see PER) is a ratio: a text's numerator, as the number of scores below 0, over its denominator, the
+    number of scores. The sums over texts:
+
+    numerators, squared_numerators: float64 [statistic, layer, head], of the numerators and of their squares.
+    denominators, squared_denominators: float64 [statistic], of the denominators and of their squares.
+    products: float64 [statistic, layer, head], of numerator times denominator.
     histogram: int64 [layer, head, bin], counts of the causal raw scores. A head's bins are
         2^exponent wide, the middle edge is 0, and none of its scores lies outside.
     counts: int64, (texts, tokens, texts left out because they had fewer than two tokens).
@@ -67,11 +89,11 @@ class Profile:
 
     model_name: str
     head_size: int
-    y: np.ndarray
-    yy: np.ndarray
-    yn: np.ndarray
-    n: np.ndarray
-    nn: np.ndarray
+    numerators: np.ndarray
+    squared_numerators: np.ndarray
+    products: np.ndarray
+    denominators: np.ndarray
+    squared_denominators: np.ndarray
     histogram: np.ndarray
     exponent: np.ndarray
     counts: np.ndarray
@@ -110,14 +132,21 @@ class Profile:
         by the variance of a ratio of cluster totals (Cochran 1977, "Sampling Techniques",
         section 6.3) and Student's t with one degree of freedom less than there are texts; NaN for one text.
         """
-        m = self.counts[0]
-        n, nn = self.n[:, None, None], self.nn[:, None, None]
+        n_texts = self.counts[0]
+        total, squared = (sums[:, None, None] for sums in (self.denominators, self.squared_denominators))
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = self.y / n
-            squares = np.maximum(self.yy - 2 * ratio * self.yn + ratio**2 * nn, 0)  # Σ (y − ratio · n)² over texts
-            margin = student_t.ppf(0.975, m - 1) * np.sqrt(squares * m / (m - 1)) / n  # m = 1: NaN
+            ratio = self.numerators / total
+            # Σ over texts of (numerator − ratio · denominator)²
+            squares = np.maximum(self.squared_numerators - 2 * ratio * self.products + ratio**2 * squared, 0)
+            error = np.sqrt(squares * n_texts / (n_texts - 1)) / total  # one text: NaN
+            margin = student_t.ppf(0.975, n_texts - 1) * error
         layers, heads = np.indices(self.exponent.shape).reshape(2, -1)
-        columns = {"layer": layers, "head": heads, "n_scores": int(self.n[0]), "median": self._medians().ravel()}
+        columns = {
+            "layer": layers,
+            "head": heads,
+            "n_scores": int(self.denominators[0]),
+            "median": self._medians().ravel(),
+        }
         for i, name in enumerate(PER):
             columns[name] = ratio[i].ravel()
             columns[f"{name}_low"], columns[f"{name}_high"] = (ratio - margin)[i].ravel(), (ratio + margin)[i].ravel()
@@ -150,7 +179,7 @@ class Profile:
     def _load(cls, path):
         arrays, about = read_whole(path, "a profile", FORMAT)
         heads = arrays["exponent"].shape if "exponent" in arrays else ()
-        expected = dict.fromkeys(("y", "yy", "yn"), (len(PER), *heads)) | dict.fromkeys(("n", "nn"), (len(PER),))
+        expected = dict.fromkeys(NUMERATORS, (len(PER), *heads)) | dict.fromkeys(DENOMINATORS, (len(PER),))
         expected |= {"histogram": (*heads, BINS), "exponent": heads, "counts": (3,)}
         got = {name: array.shape for name, array in arrays.items()}
         has_size = re.fullmatch("[1-9][0-9]{0,8}", about.get("head_size", ""))
@@ -164,20 +193,22 @@ class Profile:
 
     def _adds_up(self):
         """Whether the numbers can be sums over a corpus: what a file says, a text may have written."""
-        sums = self.y, self.yy, self.yn, self.n, self.nn
+        sums = [getattr(self, name) for name in NUMERATORS + DENOMINATORS]
+        shares = [i for i, name in enumerate(PER) if name in SHARES]
         kinds = all(x.dtype == np.float64 for x in sums) and self.histogram.dtype == self.exponent.dtype == np.int64
         return bool(
             kinds
             and all(np.isfinite(x).all() for x in sums)
             and (np.abs(self.exponent) < 1000).all()
             and (self.histogram >= 0).all()
-            and (self.histogram.sum(-1) == self.n[0]).all()  # every score is in one bin
+            and (self.histogram.sum(-1) == self.denominators[0]).all()  # every score is in one bin
             and self.counts.dtype == np.int64
             and (self.counts >= 0).all()
-            and (self.n >= 0).all()
-            and (self.yy >= 0).all()
-            and len(set(zip(PER.values(), self.n))) == len(set(PER.values()))  # one denominator for each
-            and all(((y >= -1e-3) & (y <= n + 1e-3)).all() for name, y, n in zip(PER, self.y, self.n) if name in SHARES)
+            and (self.denominators >= 0).all()
+            and (self.squared_numerators >= 0).all()
+            and len(set(zip(PER.values(), self.denominators))) == len(set(PER.values()))  # one denominator for each
+            and (self.numerators[shares] >= -1e-3).all()
+            and (self.numerators[shares] <= self.denominators[shares, None, None] + 1e-3).all()
         )
 
     def _medians(self):
@@ -279,8 +310,8 @@ def _add_to(fingerprint, texts):
 
 def _empty(lm):
     heads = (lm.n_layers, lm.n_heads)
-    sums = {name: np.zeros((len(PER), *heads)) for name in ("y", "yy", "yn")}
-    sums |= {name: np.zeros(len(PER)) for name in ("n", "nn")}
+    sums = {name: np.zeros((len(PER), *heads)) for name in NUMERATORS}
+    sums |= {name: np.zeros(len(PER)) for name in DENOMINATORS}
     histogram, exponent = np.zeros((*heads, BINS), np.int64), np.full(heads, -30, np.int64)
     sums |= {"histogram": histogram, "exponent": exponent, "counts": np.zeros(3, np.int64)}
     return Profile(lm.name, lm.head_size, **sums, fingerprint=lm.fingerprint)
@@ -289,23 +320,24 @@ def _empty(lm):
 def _profile_chunk(lm, encoded):
     """A few texts, as token ids: batched by length, run, and added up text by text."""
     profile = _empty(lm)
-    y = np.zeros((len(encoded), len(PER), lm.n_layers, lm.n_heads))
-    n = np.zeros((len(encoded), len(PER)))
+    numerators = np.zeros((len(encoded), len(PER), lm.n_layers, lm.n_heads))
+    denominators = np.zeros((len(encoded), len(PER)))
     for batch in _batches(encoded, lm.context):
         owners, windows = zip(*batch)
         lengths = torch.tensor([len(window) for window in windows], device="cpu")
         padded = [list(window) + [0] * (max(map(len, windows)) - len(window)) for window in windows]
         ids = torch.tensor(padded, device="cpu")  # whatever torch's default device is
-        look = _Streaming(lengths.to(lm.model.device), profile)
-        with measuring(lm.model), attention_function(lm.model, look):
+        streaming = _Streaming(lengths.to(lm.model.device), profile)
+        with measuring(lm.model), attention_function(lm.model, streaming):
             # the body alone: the logits of every token are no part of any statistic
             lm.model.base_model(input_ids=ids.to(lm.model.device), use_cache=False)
-        look.layers.of(lm.model)
-        np.add.at(y, list(owners), look.numerators.numpy())
-        np.add.at(n, list(owners), _denominators(lengths.numpy()))
+        streaming.layers.of(lm.model)
+        np.add.at(numerators, list(owners), streaming.numerators.numpy())
+        np.add.at(denominators, list(owners), _denominators(lengths.numpy()))
     counted = [len(ids) >= 2 for ids in encoded]
-    profile.y, profile.yy, profile.n, profile.nn = y.sum(0), (y**2).sum(0), n.sum(0), (n**2).sum(0)
-    profile.yn = (y * n[:, :, None, None]).sum(0)
+    profile.numerators, profile.squared_numerators = numerators.sum(0), (numerators**2).sum(0)
+    profile.denominators, profile.squared_denominators = denominators.sum(0), (denominators**2).sum(0)
+    profile.products = (numerators * denominators[:, :, None, None]).sum(0)
     n_tokens = sum(len(ids) for ids, kept in zip(encoded, counted) if kept)
     profile.counts[:] = sum(counted), n_tokens, len(encoded) - sum(counted)
     return profile
@@ -354,7 +386,7 @@ class _Streaming:
     def __init__(self, lengths, profile):
         self.lengths, self.profile, self.layers = lengths, profile, Layers()
         self.scratch = None  # two blocks' room, used again and again: fresh memory costs more than arithmetic
-        self.numerators = torch.zeros(len(lengths), *profile.y.shape, dtype=torch.float64, device="cpu")
+        self.numerators = torch.zeros(len(lengths), *profile.numerators.shape, dtype=torch.float64, device="cpu")
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
         require_plain_attention(module, query, key, attention_mask, scaling, **kwargs)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from scipy.stats import gaussian_kde
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
@@ -21,8 +23,6 @@ from aero_helpers import corpus
 from aero_helpers.capture import capture
 from aero_helpers.models import LanguageModel
 
-ROWS_FROM = {"sink_weight": 1, "sink_gap": 2, "row_spread": 2, "entropy": 2}
-
 
 @pytest.fixture(scope="module")
 def texts():
@@ -30,25 +30,19 @@ def texts():
     return [*scenes[:10], "A dog ran.", scenes[10] * 6, "The old man", *scenes[11:14]]  # one longer than mini's context
 
 
-def expected_table(lm, texts):
-    """The same statistics from whole T × T records, text by text and row by row."""
-    records = []
+def whole_records(lm, texts):
+    """A record of each text, of each window of one that is longer than the context."""
     for text in texts:
         ids = lm.tokenizer(text)["input_ids"]
         for start in range(0, len(ids), lm.context):
             scores, head_size = capture(lm.model, torch.tensor(ids[start : start + lm.context]))
-            records.append(aero.AttentionRecord(["x"] * scores.shape[-1], scores, head_size, lm.name))
-    tables = aero.shift_tables(records)
-    n_tokens = np.array([record.n_tokens for record in records])[tables.text]
-    weights = {name: n_tokens - first for name, first in ROWS_FROM.items()}
-    weights |= {"share_below_zero": tables.n_scores, "mean": tables.n_scores, "share_tiny_weights": tables.n_scores - 3}
-    heads = [tables.layer, tables["head"]]
-    ratios = {
-        name: ((tables[name] * w).groupby(heads).sum() / pd.Series(w, tables.index).groupby(heads).sum()).to_numpy()
-        for name, w in weights.items()
-    }
+            yield aero.AttentionRecord(["x"] * scores.shape[-1], scores, head_size, lm.name)
+
+
+def past_scores(records):
+    """The causal raw scores of all records: float64 [head of all layers, n]."""
     past = [record.raw_scores[..., aero.causal_mask(record.n_tokens)].flatten(0, 1) for record in records]
-    return ratios, torch.cat(past, dim=-1).double().numpy()
+    return torch.cat(past, dim=-1).double()
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +59,45 @@ def llama(mini):
 def test_every_column_equals_the_whole_matrices(name, texts, request):
     lm = request.getfixturevalue(name)
     table = aero.profile(lm, texts).table()
-    ratios, scores = expected_table(lm, texts)
-    for column, expected in ratios.items():
+    records = list(whole_records(lm, texts))
+    for column, expected in corpus.plain_statistics(records).items():
         assert np.abs(table[column].to_numpy() - expected).max() < 1e-4 * max(1, np.abs(expected).max()), column
+    scores = past_scores(records).numpy()
     assert (table.n_scores == scores.shape[1]).all()
     widths = 2.0 ** aero.profile(lm, texts).exponent.ravel()
     assert (np.abs(table["median"] - np.median(scores, axis=1)) <= widths).all()
     assert (widths * corpus.BINS / 16 <= np.abs(scores).max(axis=1)).all()  # not much wider than they need to be
+
+
+def test_the_plain_statistics_are_means_over_all_scores_queries_and_weights(mini, texts):
+    """Written out once more, from the weights alone: what the definition says, by no function of the package."""
+    records = list(whole_records(mini, texts))
+    plain = corpus.plain_statistics(records)
+    weights = [record.weights().flatten(0, 1).double() for record in records]
+    sink = torch.cat([w[:, 1:, 0] for w in weights], dim=1).mean(1)
+    assert np.allclose(plain["sink_weight"], sink)
+    small = [(w < 0.01).tril()[:, 2:].sum((1, 2)) for w in weights]
+    n_weights = sum(len(w[0]) * (len(w[0]) + 1) / 2 - 3 for w in weights)
+    assert np.allclose(plain["share_tiny_weights"], sum(small) / n_weights)
+    assert np.allclose(plain["mean"], past_scores(records).mean(1))
+    assert np.allclose(plain["share_below_zero"], (past_scores(records) < 0).double().mean(1))
+    entropy = [
+        torch.special.entr(w[:, i, : i + 1]).sum(1) / np.log(i + 1) for w in weights for i in range(2, len(w[0]))
+    ]
+    assert np.allclose(plain["entropy"], torch.stack(entropy).mean(0))
+
+
+WORDS = ["the", "old", "man", "sea", "dog", ".", ",", "he", "looked", "at"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(WORDS), min_size=2, max_size=40), min_size=1, max_size=4))
+def test_whatever_the_texts_streaming_gives_the_plain_statistics(mini, words):
+    texts = [" ".join(text) for text in words]
+    table = aero.profile(mini, texts).table()
+    with np.errstate(invalid="ignore"):  # two tokens in all: no query from 2 on
+        for column, expected in corpus.plain_statistics(whole_records(mini, texts)).items():
+            assert np.allclose(table[column], expected, rtol=1e-4, atol=1e-4, equal_nan=True), column
 
 
 def test_padding_and_batching_leave_no_trace(mini, texts):
@@ -85,7 +111,7 @@ def test_padding_and_batching_leave_no_trace(mini, texts):
 
 def test_density_is_scipys(mini, texts):
     found = aero.profile(mini, texts)
-    _, scores = expected_table(mini, texts)
+    scores = past_scores(whole_records(mini, texts)).numpy()
     for layer, head in ((0, 0), (3, 3), (5, 2)):
         curve = found.density(layer, head)
         exact = gaussian_kde(scores[layer * 4 + head])
@@ -145,7 +171,7 @@ def test_half_precision_is_counted_as_record_counts_it(mini):
 
 
 def test_any_iterable_is_taken_and_nothing_at_all_gives_nan(mini, texts):
-    assert np.array_equal(aero.profile(mini, iter(texts)).y, aero.profile(mini, texts).y)
+    assert np.array_equal(aero.profile(mini, iter(texts)).numerators, aero.profile(mini, texts).numerators)
     empty = aero.profile(mini, [])
     statistics = empty.table().drop(columns=["layer", "head", "n_scores"])
     assert empty.counts.tolist() == [0, 0, 0] and statistics.isna().all().all()
@@ -187,13 +213,13 @@ def test_save_and_load_keep_everything(mini, texts, tmp_path):
     (tmp_path / "damaged").write_bytes(b"x" * 99)
     with pytest.raises(ValueError, match="damaged or different file"):
         aero.Profile.load(tmp_path / "damaged")
-    save_file({"y": found.y}, tmp_path / "part", metadata={"format": corpus.FORMAT})
+    save_file({"numerators": found.numerators}, tmp_path / "part", metadata={"format": corpus.FORMAT})
     with pytest.raises(ValueError, match="expected a whole profile"):
         aero.Profile.load(tmp_path / "part")
     with pytest.raises(ValueError, match="expected a checkpoint, got a profile that is finished"):
         aero.profile(mini, texts, checkpoint=tmp_path / "profile.safetensors")
     mini.record("The dog ran.").save(tmp_path / "record")
-    with pytest.raises(ValueError, match="expected the format 'aero_helpers profile 1', got 'aero_helpers attention"):
+    with pytest.raises(ValueError, match="expected the format 'aero_helpers profile 2', got 'aero_helpers attention"):
         aero.Profile.load(tmp_path / "record")
 
 

@@ -41,7 +41,9 @@ def record_bytes(folder):
 
 def profile_bytes(folder):
     """A profile of one head, one text and one score."""
-    sums = {name: np.zeros((7, 1, 1)) for name in ("y", "yy", "yn")} | {name: np.ones(7) for name in ("n", "nn")}
+    sums = {name: np.zeros((7, 1, 1)) for name in corpus.NUMERATORS} | {
+        name: np.ones(7) for name in corpus.DENOMINATORS
+    }
     histogram, exponent = np.zeros((1, 1, corpus.BINS), np.int64), np.zeros((1, 1), np.int64)
     histogram[0, 0, 5] = 1
     small = corpus.Profile("m", 8, **sums, histogram=histogram, exponent=exponent, counts=np.array([1, 9, 0]))
@@ -540,10 +542,10 @@ def altered(name, value):
 @pytest.mark.parametrize(
     "alter",
     [
-        altered("y", lambda y: y * 1e9),
-        altered("y", lambda y: -y),
-        altered("yy", lambda yy: -yy - 1),
-        altered("n", lambda n: n * np.array([1, 2, 1, 1, 1, 1, 1])),
+        altered("numerators", lambda x: x * 1e9),
+        altered("numerators", lambda x: -x),
+        altered("squared_numerators", lambda x: -x - 1),
+        altered("denominators", lambda n: n * np.array([1, 2, 1, 1, 1, 1, 1])),
         altered("counts", lambda counts: counts.astype(float)),
         altered("histogram", lambda histogram: histogram * 2),
     ],
