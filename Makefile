@@ -35,7 +35,7 @@ PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist
 
 test: $(READY) ## linter, unit tests, real-data tests, every notebook of the instructor's executed
 	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
-	$(call PYTEST,$(VENV)) notebooks/instructor
+	$(call PYTEST,$(VENV)) notebooks/instructor --doctest-modules aero_helpers
 
 # The students' notebooks hold the same code as the instructor's, and run here as in Colab: each in an environment of
 # its own. The card and the findings, damaged files and wrong arguments, a hub that fails, a cluster, make itself and

@@ -36,6 +36,10 @@ def same_places(values, name, others, other_name):
         if values.shape == others.shape:
             mask = np.ma.getmaskarray(values) | np.ma.getmaskarray(others)
             values, others = (np.ma.array(x, mask=mask) for x in (values, others))
+    shapes = {tuple(x.shape) for x in (values, others) if getattr(x, "ndim", 1) > 1}
+    one_index = not all(hasattr(x, "index") and hasattr(x, "iloc") for x in (values, others))
+    if len(shapes) > 1 or not (one_index or values.index.equals(others.index)):
+        raise ValueError(f"{other_name}: expected one for each of {name}, in its place, got another shape or index")
     first, second = real_numbers(values, name), real_numbers(others, other_name)
     if len(first) != len(second):
         raise ValueError(f"{other_name}: expected {len(first)} numbers, as many as {name}, got {len(second)}")

@@ -15,6 +15,11 @@ def causal_mask(n_tokens, device="cpu"):
     """Who may look at whom in a decoder: bool [query, key], True where key <= query.
 
     Raises ValueError if `n_tokens` is not a whole number of at least 1.
+
+    >>> causal_mask(3).int()
+    tensor([[1, 0, 0],
+            [1, 1, 0],
+            [1, 1, 1]], dtype=torch.int32)
     """
     require_count("n_tokens", n_tokens)
     return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()
@@ -27,6 +32,9 @@ def split_qkv(activation):
     (GPT-NeoX) or have no fused layer (Llama): compare with the model's own attention, always.
 
     Raises TypeError if `activation` is no tensor, ValueError if its last size is not 3D.
+
+    >>> split_qkv(torch.arange(6.0).reshape(1, 6))
+    (tensor([[0., 1.]]), tensor([[2., 3.]]), tensor([[4., 5.]]))
     """
     require_tensor("activation", activation, least_dims=2)
     if activation.shape[-1] % 3 or not activation.shape[-1]:
@@ -38,6 +46,13 @@ def split_heads(x, n_heads):
     """Give each head its own slice of the width: [..., T, D] -> [..., head, T, D / n_heads].
 
     Raises TypeError if `x` is no tensor, ValueError if D is not divisible by `n_heads`.
+
+    >>> split_heads(torch.arange(8.0).reshape(2, 4), n_heads=2)
+    tensor([[[0., 1.],
+             [4., 5.]],
+    <BLANKLINE>
+            [[2., 3.],
+             [6., 7.]]])
     """
     require_tensor("x", x, least_dims=2)
     require_count("n_heads", n_heads)
@@ -50,7 +65,12 @@ def split_heads(x, n_heads):
 
 
 def merge_heads(x):
-    """Undo `split_heads`: [..., head, T, head_size] -> [..., T, head * head_size]."""
+    """Undo `split_heads`: [..., head, T, head_size] -> [..., T, head * head_size].
+
+    >>> merge_heads(split_heads(torch.arange(8.0).reshape(2, 4), n_heads=2))
+    tensor([[0., 1., 2., 3.],
+            [4., 5., 6., 7.]])
+    """
     require_tensor("x", x, least_dims=3)
     return x.transpose(-3, -2).flatten(-2)
 
@@ -59,6 +79,10 @@ def raw_scores(q, k):
     """QKᵀ for each head, unscaled and unmasked: [..., head, T, head_size] twice -> [..., head, query, key].
 
     Raises TypeError if `q` or `k` is no tensor or their dtypes differ, ValueError if their sizes do not fit.
+
+    >>> raw_scores(torch.eye(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[1., 3.],
+            [2., 4.]])
     """
     require_tensor("q", q, least_dims=2)
     require_tensor("k", k, least_dims=2)
@@ -82,6 +106,10 @@ def score_terms(q, k, b_q, b_k):
     sum is not.
 
     Raises what `raw_scores` raises, and ValueError where the biases do not fit q and k.
+
+    >>> q, k, b_q, b_k = torch.ones(1, 2, 4), torch.ones(1, 2, 4), torch.ones(1, 4), torch.zeros(1, 4)
+    >>> {name: term.sum().item() for name, term in score_terms(q, k, b_q, b_k).items()}
+    {'q·k': 0.0, 'b_Q·k': 16.0, 'q·b_K': 0.0, 'b_Q·b_K': 0.0}
     """
     for name, bias, x in (("b_q", b_q, q), ("b_k", b_k, k)):
         require_tensor(name[-1], x, least_dims=2)
@@ -110,6 +138,11 @@ def attention_weights(raw_scores, head_size):
 
     Raises TypeError if `raw_scores` is no floating-point tensor, ValueError if it is not square or
     `head_size` is no whole number of at least 1.
+
+    >>> attention_weights(torch.zeros(3, 3), head_size=4)  # equal scores: uniform attention
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.3333, 0.3333, 0.3333]])
     """
     require_tensor("raw_scores", raw_scores, least_dims=2)
     if raw_scores.shape[-1] != raw_scores.shape[-2] or not raw_scores.shape[-1]:

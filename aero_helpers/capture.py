@@ -208,6 +208,9 @@ def require_causal(module, query, key, mask, dropout=0.0, is_causal=None, **kwar
         raise ValueError(
             f"layer {layer}: expected softmax(QKᵀ · scale) and no more, got a model that asks for {names} as well"
         )
+    window = kwargs.get("sliding_window")
+    if window is not None and n_queries < n_keys and n_keys >= window:
+        raise ValueError(f"layer {layer}: expected a cache that holds the whole text, got a window of {window} tokens")
     if dropout:
         raise ValueError(f"layer {layer}: expected no dropout, got {dropout}; call model.eval()")
     causal = causal_mask(n_keys, query.device)[n_keys - n_queries :]
@@ -243,6 +246,16 @@ def require_plain_attention(module, query, key, mask, scaling, **kwargs):
         raise ValueError(f"layer {module.layer_idx}: expected a plain causal mask, got padding or a cache")
 
 
+def require_stated_heads(query, value, n_heads, head_size):
+    """Raise ValueError unless queries and values have the heads that the config states, of one size."""
+    got = query.shape[1], query.shape[-1], value.shape[-1]
+    if got != (n_heads, head_size, head_size):
+        raise ValueError(
+            f"model: expected {n_heads} heads of {head_size} numbers, as its config states, got {got[0]} whose queries"
+            f" have {got[1]} and whose values {got[2]}"
+        )
+
+
 def capture(model, token_ids, change=None, first_position=0):
     """Run `model` on one text, token_ids [T], and return (raw scores [layer, head, query, key], head size).
 
@@ -252,10 +265,13 @@ def capture(model, token_ids, change=None, first_position=0):
     Raises ValueError for a model whose attention is not softmax(QKᵀ / √head_size) under a plain
     causal mask, in each of its layers: `AttentionRecord.weights` would not be its weights.
     """
-    by_layer, attention = Layers(), Attend(lambda module, scores: by_layer.add(module, scores[0].cpu()), change)
+    by_layer = Layers()
+    copied = change is not None  # a change may hand over the same tensor in each layer
+    attention = Attend(lambda module, scores: by_layer.add(module, scores[0].to("cpu", copy=copied)), change)
 
     def function(module, query, key, value, attention_mask, scaling=None, **kwargs):
         require_plain_attention(module, query, key, attention_mask, scaling, **kwargs)
+        require_stated_heads(query, value, model.config.num_attention_heads, head_size_of(model.config))
         return attention(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
 
     _run(model, function, token_ids, first_position)

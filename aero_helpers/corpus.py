@@ -22,7 +22,7 @@ import torch
 from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
-from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention
+from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention, require_stated_heads
 from aero_helpers.files import read_whole, write_whole
 from aero_helpers.kde import density_of_histogram
 from aero_helpers.models import LanguageModel
@@ -85,6 +85,12 @@ class Profile:
         2^exponent wide, the middle edge is 0, and none of its scores lies outside.
     counts: int64, (texts, tokens, texts left out because they had fewer than two tokens).
     fingerprint: of the model's weights (`LanguageModel.fingerprint`).
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> found = aero.profile(lm, ["The old man looked."]) + aero.profile(lm, ["He smiled."])
+    >>> list(found.table())[:5]
+    ['layer', 'head', 'n_scores', 'median', 'share_below_zero']
     """
 
     model_name: str
@@ -212,10 +218,11 @@ class Profile:
         )
 
     def _medians(self):
-        """The middle of the bin in which half of the scores are reached: [layer, head]."""
+        """The middle of the middle score's bin, of an even number of scores the mean for both: [layer, head]."""
         cumulative = self.histogram.cumsum(-1)
-        bins = (cumulative < cumulative[..., -1:] / 2).sum(-1)
-        return np.where(cumulative[..., -1], (bins - BINS // 2 + 0.5) * 2.0**self.exponent, np.nan)
+        n = cumulative[..., -1:]
+        bins = [(cumulative < rank).sum(-1) for rank in ((n + 1) // 2, n // 2 + 1)]
+        return np.where(n[..., 0], (sum(bins) / 2 - BINS // 2 + 0.5) * 2.0**self.exponent, np.nan)
 
 
 def profile(lm, texts, checkpoint=None):
@@ -229,9 +236,13 @@ def profile(lm, texts, checkpoint=None):
     CHUNK texts, or fewer of CHUNK_TOKENS in all, and a call that was interrupted goes on from there, to the same
     numbers: the texts that are done are read again, compared, and passed over.
 
-    Raises TypeError for texts that are no strings; ValueError where a checkpoint belongs to other weights or to
+    Raises TypeError for texts that are no strings; ValueError for none, where a checkpoint is of other weights or of
     other texts, within `lm.intervene`, and for a model whose attention `lm.record` refuses as well; OSError at once
     where the checkpoint cannot be written.
+
+    >>> import aero_helpers as aero
+    >>> aero.profile(aero.load("mini"), ["The old man looked.", "He smiled."])
+    Profile('mini': 6 layers × 4 heads, 2 texts, 9 tokens, 0 texts left out)
     """
     require_kind("lm", lm, LanguageModel)
     if lm.change is not None:
@@ -250,12 +261,14 @@ def profile(lm, texts, checkpoint=None):
         for chunk, encoded in _chunks(lm, texts):
             total = total + _profile_chunk(lm, encoded)
             done += len(chunk)
-            _add_to(fingerprint, chunk)
+            _add_to(fingerprint, encoded)
             if checkpoint is not None:
                 total._save(checkpoint, _progress(done, fingerprint))
             speed = (total.counts[1] - n_before) / (time.perf_counter() - since)
             bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
             bar.update(len(chunk))
+    if not done:
+        raise ValueError("texts: expected at least one, got none (or a generator that was read before)")
     return total
 
 
@@ -281,7 +294,7 @@ def _skip(texts, fingerprint, progress, lm, total, checkpoint):
     if progress is None:
         raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
     done, expected = _read_progress(progress, checkpoint)
-    _add_to(fingerprint, islice(texts, done))
+    _add_to(fingerprint, (_token_ids(lm, text) for text in islice(texts, done)))
     # Here a name is not enough: what is added up can't be taken apart again.
     same_weights, same_texts = total.fingerprint == lm.fingerprint, fingerprint.hexdigest() == expected
     if not (same_weights and same_texts):
@@ -303,9 +316,10 @@ def _read_progress(progress, checkpoint):
     raise ValueError(f"{checkpoint}: expected a checkpoint, got a damaged one: {progress!r:.200}")
 
 
-def _add_to(fingerprint, texts):
-    for text in texts:
-        fingerprint.update(hashlib.sha256(str.encode(text, errors="surrogatepass")).digest())
+def _add_to(fingerprint, encoded):
+    """Add texts as the model reads them, token ids: what another tokenizer makes of a text is another text."""
+    for ids in encoded:
+        fingerprint.update(hashlib.sha256(np.array(ids, np.int64).tobytes()).digest())
 
 
 def _empty(lm):
@@ -390,6 +404,7 @@ class _Streaming:
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
         require_plain_attention(module, query, key, attention_mask, scaling, **kwargs)
+        require_stated_heads(query, value, self.profile.shape[1], self.profile.head_size)
         self.layers.add(module)
         layer, shared_by, dtype = module.layer_idx, query.shape[1] // key.shape[1], query.dtype
         query, key, value = query.float(), key.float(), value.float()

@@ -76,6 +76,10 @@ def explore(record):
 
     Controls: layer, head, query, raw scores or weights, key 0 counted or left out (of the softmax as well).
     Raises TypeError for anything but a record, ValueError for a text under 3 tokens.
+
+    >>> import aero_helpers as aero
+    >>> list(aero.explore(aero.load("mini").record("The old man looked.")).controls)
+    ['layer', 'head', 'query', 'kind', 'with_key_0']
     """
     require_record(record)
     controls = {
@@ -95,6 +99,9 @@ def explore_bandwidth(values):
     """A density with a slider for its bandwidth, from a twentieth of Scott's to four times it. Returns an Explorer.
 
     Raises what `density` raises.
+
+    >>> list(explore_bandwidth([0.0, 1.0, 3.0]).controls)
+    ['bandwidth']
     """
     scott = density(values).bandwidth
     values = real_numbers(values).copy()  # the slider keeps its own
@@ -106,7 +113,11 @@ def explore_bandwidth(values):
 
 
 def training_film():
-    """The film of mini's training: a slider over the steps, and the raw scores of all layers at that step."""
+    """The film of mini's training: a slider over the steps, and the raw scores of all layers at that step.
+
+    >>> list(training_film().controls)
+    ['step']
+    """
     history = training_history()
     steps = [int(step) for step in history["step"]]
     slider = ipywidgets.SelectionSlider(options=steps, value=steps[-1], description=say("bước", "step"))

@@ -123,6 +123,14 @@ def intervention_table(lm, texts):
     running under the intervention in every layer (a hidden entry counts as below zero);
     weight_change, the largest change of any attention weight by the intervention on the untouched
     scores; loss, mean over texts, in nats a token; loss_change.
+
+    >>> import aero_helpers as aero
+    >>> table = aero.intervention_table(aero.load("mini"), ["The old man looked at the sea."])
+    >>> table[["intervention", "loss_change"]].round(2).head(3)
+                     intervention  loss_change
+    0                    as it is         0.00
+    1  add a constant to each row         0.00
+    2    set negative scores to 0         0.14
     """
     require_kind("lm", lm, LanguageModel)
     if isinstance(texts, str):

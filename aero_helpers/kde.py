@@ -25,6 +25,7 @@ LARGEST = 1e100  # a value or a bandwidth, and its inverse the smallest bandwidt
 FINEST = 1e-10  # a bandwidth in units of the largest value: nothing finer can be told apart
 WIDEST = 20  # a bandwidth in units of the bounds' distance: the density is flat long before
 ISJ_BINS = 2**14
+AT_ONCE = 2**22  # pairs of a value and an x: their memory does not grow with both
 ISJ_TIMES = 10.0 ** np.arange(-12, 0)  # squared bandwidths to look for a root below, in units of the grid's reach
 
 
@@ -41,12 +42,16 @@ def gaussian_sum(values, x, bandwidth):
 
     Exact, and slow: its work grows as len(values) · len(x). `x` of any shape gives one row of
     numbers; masked values are left out, a masked x is refused. Raises what `density` raises.
+
+    >>> gaussian_sum(np.array([0.0]), np.array([0.0, 1.0]), bandwidth=1.0).round(3)
+    array([0.399, 0.242])
     """
     require_unmasked("x", x)
     values, x = _checked(real_numbers(values)), real_numbers(x, "x")
     h = _choose(bandwidth, values, None, (-np.inf, np.inf))
-    z = (x[:, None] - values[None, :]) / h
-    return np.exp(-0.5 * z**2).mean(axis=1) / (h * np.sqrt(2 * np.pi))
+    n_blocks = min(max(1, len(x)), 1 + len(x) * len(values) // AT_ONCE)
+    means = [np.exp(-0.5 * ((some[:, None] - values) / h) ** 2).mean(axis=1) for some in np.array_split(x, n_blocks)]
+    return np.concatenate(means) / (h * np.sqrt(2 * np.pi))
 
 
 def density(values, bandwidth="scott", weights=None, bounds=None):
@@ -75,6 +80,10 @@ def density(values, bandwidth="scott", weights=None, bounds=None):
     not positive, where a rule finds none (constant or single values; for "isj" also too few, too even,
     or repeated ones, as rounding makes them), where the values reach too many bandwidths for a grid,
     for weights that do not fit, for values out of bounds, and for sizes beyond 1e100 and bandwidths below 1e-100.
+
+    >>> curve = density([0.0, 1.0, 2.0])
+    >>> f"{curve.bandwidth:.3f}, {len(curve.x)} points"
+    '0.803, 1024 points'
     """
     values, weights = _checked_weights(values, weights)
     bounds = _checked_bounds(bounds, values)
@@ -97,6 +106,10 @@ def density_of_histogram(counts, low, width, bandwidth="scott"):
     Raises ValueError for counts that are negative, all 0, masked or no whole numbers (the rules ask how many
     values there are, and a share does not say), for bins too narrow to be told apart at their place, for what
     `density` refuses, and for a bandwidth under a bin's width.
+
+    >>> curve = density_of_histogram([1, 2, 1], low=-1.5, width=1.0, bandwidth=1.0)  # two values at 0
+    >>> f"{curve.y.max():.2f} at {abs(curve.x[curve.y.argmax()]):.1f}"
+    '0.32 at 0.0'
     """
     counts, middles = _checked_histogram(counts, low, width)
     n, used = counts.sum(), counts > 0
@@ -174,9 +187,10 @@ def _choose(bandwidth, values, weights, bounds):
         x, width = _grid(values, bounds, np.ptp(values) / 10, ISJ_BINS, np.inf)
         counts = _linear_counts(values, weights, x[0], width, len(x))
         h = _isj(counts / counts.sum(), n) * width
-        if h < width:
+        least = max(width, np.median(np.diff(np.unique(values))))  # values that repeat lie in heaps: each a hill
+        if h < least:
             raise ValueError(
-                f"bandwidth: 'isj' found {h:.3g}, less than the {width:.3g} that it can tell apart: the values repeat"
+                f"bandwidth: 'isj' found {h:.3g}, less than the {least:.3g} that it can tell apart: the values repeat"
                 " (rounded?), or reach too far; give another rule or a number"
             )
         return h

@@ -67,6 +67,10 @@ def read_scenes(path=SCENES):
 
     Raises FileNotFoundError; ValueError for another encoding than UTF-8, for a line without its five columns and for a
     link whose words are not there.
+
+    >>> scenes = read_scenes()
+    >>> len(scenes), scenes[0].text[:40]
+    (16, 'The old sailor walked slowly down to the')
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a file of scenes, found none")
@@ -123,6 +127,10 @@ def shuffled_texts(scenes, n_texts, seed=0):
 
     What a sentence says then stands at every place in turn, so that the mean over such texts depends on places
     alone (`position_profile`). Texts from disjoint scenes share no sentence. The same seed gives the same texts.
+
+    >>> texts = shuffled_texts(read_scenes(), 2)
+    >>> len(texts), texts[0][:40]
+    (2, 'The farmer sold the white horse in the s')
     """
     require_count("n_texts", n_texts)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
@@ -149,6 +157,11 @@ def link_table(records, scenes):
     their mean.
 
     Raises ValueError where records and scenes do not belong together.
+
+    >>> import aero_helpers as aero
+    >>> lm, scenes = aero.load("mini"), aero.read_scenes()[:5]
+    >>> list(aero.link_table([lm.record(scene.text) for scene in scenes], scenes))
+    ['text', 'kind', 'layer', 'head', 'n_links', 'weight', 'expected', 'non_sink']
     """
     records, scenes = _that_belong_together(records, scenes)
     weights = [_non_sink(record) for record in records]
@@ -162,7 +175,13 @@ def link_table(records, scenes):
 
 
 def link_shares(links):
-    """`link_table` added up over its texts: one row a (kind, layer, head), with `share` and `expected_share`."""
+    """`link_table` added up over its texts: one row a (kind, layer, head), with `share` and `expected_share`.
+
+    >>> import aero_helpers as aero
+    >>> lm, scenes = aero.load("mini"), aero.read_scenes()[:5]
+    >>> list(aero.link_shares(aero.link_table([lm.record(scene.text) for scene in scenes], scenes)))
+    ['kind', 'layer', 'head', 'n_links', 'weight', 'expected', 'non_sink', 'share', 'expected_share']
+    """
     require_table("links", links, ("text", *HEADS, "weight", "expected", "non_sink"))
     sums = links.groupby(["kind", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
@@ -177,6 +196,11 @@ def rival_table(records, scenes):
         non_sink         the row's weight on all keys but key 0
     Words of several tokens as in `link_table`. Raises ValueError where records and scenes do not belong together,
     and where a word of such a link contains key 0.
+
+    >>> import aero_helpers as aero
+    >>> lm, sentences = aero.load("mini"), aero.read_scenes(RIVALS)[:4]
+    >>> list(aero.rival_table([lm.record(sentence.text) for sentence in sentences], sentences))
+    ['text', 'kind', 'rival_is_nearer', 'layer', 'head', 'own', 'rival', 'non_sink']
     """
     rows = []
     for i, (record, scene) in enumerate(zip(*_that_belong_together(records, scenes))):
@@ -205,6 +229,12 @@ def rival_shares(rivals):
 
     own_share, rival_share: of the weight that does not fall on key 0; own_wins: links in which the right word
     gets more than its rival, of n_links.
+
+    >>> import aero_helpers as aero
+    >>> lm, sentences = aero.load("mini"), aero.read_scenes(RIVALS)[:4]
+    >>> rivals = aero.rival_table([lm.record(sentence.text) for sentence in sentences], sentences)
+    >>> list(aero.rival_shares(rivals))[4:]
+    ['own', 'rival', 'non_sink', 'n_links', 'own_wins', 'own_share', 'rival_share']
     """
     require_table("rivals", rivals, ("text", *HEADS, "rival_is_nearer", "own", "rival", "non_sink"))
     counted = rivals.assign(n_links=1, own_wins=rivals.own > rivals.rival)

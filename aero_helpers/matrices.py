@@ -43,6 +43,10 @@ class HeadMatrices(NamedTuple):
     ln_scale: torch.Tensor
     ln_bias: torch.Tensor
 
+    def __repr__(self):
+        n_layers, n_heads, _, head_size = self.w_q.shape
+        return f"HeadMatrices({n_layers} layers × {n_heads} heads × {head_size})"
+
     def folded(self):
         """The matrices that act on x̂ itself: W with its rows scaled by ln_1, and b + ln_bias W. The same q, k, v."""
         changed = {"ln_scale": torch.ones_like(self.ln_scale), "ln_bias": torch.zeros_like(self.ln_bias)}
@@ -73,7 +77,10 @@ def head_matrices(tensors, n_heads):
             if name not in tensors:
                 some = ", ".join(sorted(tensors)[:3])
                 raise ValueError(f"tensors: expected a GPT-2's, with {name}, got {len(tensors)} names: {some:.200}, …")
-            parts[part].append(plain_tensor(tensors[name], name).float())
+            tensor = plain_tensor(tensors[name], name)
+            if not tensor.is_floating_point() or not tensor.isfinite().all():
+                raise ValueError(f"{name}: expected finite floating-point numbers, got {tensor.dtype}, NaN or infinity")
+            parts[part].append(tensor.float())
     width = parts["ln_1.weight"][0].numel()
     if width % n_heads:
         raise ValueError(f"tensors: expected a width that {n_heads} heads divide, got {width}")
@@ -96,9 +103,15 @@ def read_head_matrices(path, n_heads):
     Nothing of the rest is needed, and a file without it can be read here but not run. n_heads is 12
     for GPT-2 Small; the file does not say. Raises FileNotFoundError, ValueError as `head_matrices`
     does or for a damaged file.
+
+    >>> from aero_helpers.mini import FOLDER
+    >>> read_head_matrices(FOLDER / "model.safetensors", n_heads=4)
+    HeadMatrices(6 layers × 4 heads × 32)
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: expected a safetensors file, found none")
+    if re.search(r"-\d+-of-\d+", Path(path).name):
+        raise ValueError(f"{path}: expected a whole model in one file, got a part of one; `aero.load` reads its folder")
     try:
         tensors = load_file(path)
     except Exception as error:  # the library raises nearly anything on a damaged file
@@ -114,6 +127,9 @@ def singular_values(a, b):
     With a = U R and b = V S (orthonormal columns times d × d), a bᵀ = U (R Sᵀ) Vᵀ has those of R Sᵀ.
 
     Raises ValueError where a and b differ in shape or d exceeds D.
+
+    >>> singular_values(torch.eye(3, 2), 2 * torch.eye(3, 2))
+    tensor([2., 2.], dtype=torch.float64)
     """
     require_tensor("a", a, least_dims=2)
     require_tensor("b", b, least_dims=2)
@@ -132,6 +148,11 @@ def matrix_table(matrices):
     norm_qk, norm_ov: those of W_Q W_Kᵀ and of W_V W_O.
     qk_top_share, ov_top_share: how much of their squared norm, Σσ², the largest eighth of the
         singular values, rounded up, holds (8 of 64): 8/64 if all are equal, 1 if these are all there is.
+
+    >>> import aero_helpers as aero
+    >>> table = aero.matrix_table(aero.load("mini").head_matrices())
+    >>> len(table), list(table)[:5]
+    (24, ['layer', 'head', 'norm_w_q', 'norm_w_k', 'norm_w_v'])
     """
     require_kind("matrices", matrices, HeadMatrices)
     squares = {

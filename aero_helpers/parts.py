@@ -25,6 +25,12 @@ def position_profile(records):
     read one by one. With n records a part 1/n of the content is left in it.
 
     Raises TypeError for anything but records, ValueError where there are none or they differ in model or length.
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> texts = aero.shuffled_texts(aero.read_scenes(), 3)
+    >>> aero.position_profile(lm.record(text, truncate=16) for text in texts).shape
+    torch.Size([6, 4, 16, 16])
     """
     require_several("records", records, "AttentionRecord")
     first, total, n = None, 0.0, 0
@@ -50,6 +56,13 @@ def part_table(records, profile):
 
     Raises TypeError for anything but records, ValueError where there are none, they are of several models or
     one has under 2 tokens, and for a profile of other heads or of shorter texts.
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> *some, other = [lm.record(text, truncate=16) for text in aero.shuffled_texts(aero.read_scenes(), 4)]
+    >>> table = aero.part_table([other], aero.position_profile(some))
+    >>> bool(np.allclose(table[["level", "position", "content"]].sum(axis=1), 1))
+    True
     """
     require_several("records", records, "AttentionRecord")
     profile = require_profile(profile).double()
@@ -84,11 +97,17 @@ def pooled_parts(table, by=None):
     """`part_table`'s shares over several heads, each head weighted by its mean square: a row for each value of `by`.
 
     With `by` None one row for all heads: a Series of level, position and content.
+
+    >>> shares = {"level": [1.0, 0.0], "position": [0.0, 0.5], "content": [0.0, 0.5]}
+    >>> pooled_parts(pd.DataFrame(shares | {"mean_square": [3.0, 1.0]})).to_dict()
+    {'level': 0.75, 'position': 0.125, 'content': 0.125}
     """
     names = ["level", "position", "content"]
     require_table("table", table, [*names, "mean_square"])
     if table.loc[table["mean_square"] != 0, [*names, "mean_square"]].isna().any(axis=None):
         raise ValueError("table: expected part_table's, got NaN among the shares of heads that have a mean square")
+    if (table["mean_square"] < 0).any():
+        raise ValueError("table: expected mean squares from 0 up, got a negative one")
     if by is not None:
         require_one_of("by", by, tuple(table))
     squares = table[names].mul(table["mean_square"], axis=0)

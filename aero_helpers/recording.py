@@ -25,6 +25,13 @@ class AttentionRecord:
     model_name: which model this was. fingerprint: of its weights (`LanguageModel.fingerprint`), "" where unknown.
 
     Raises ValueError where these do not fit together or a score is not finite.
+
+    >>> import aero_helpers as aero
+    >>> record = aero.load("mini").record("The old man looked at the sea.")
+    >>> record
+    AttentionRecord('mini': 6 layers × 4 heads × 8 tokens, head size 32)
+    >>> record.raw_scores.shape, record.weights()[0, 0].sum(-1)[:2]
+    (torch.Size([6, 4, 8, 8]), tensor([1., 1.]))
     """
 
     tokens: list

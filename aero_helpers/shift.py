@@ -24,6 +24,11 @@ def select_entries(n_tokens, entries="causal"):
 
     `entries` is one of ENTRIES: the choice changes the share below zero a good deal, so it is
     never implied. Raises ValueError for another name.
+
+    >>> select_entries(3, "key_0").int()
+    tensor([[0, 0, 0],
+            [1, 0, 0],
+            [1, 0, 0]], dtype=torch.int32)
     """
     require_one_of("entries", entries, ENTRIES)
     past = causal_mask(n_tokens)
@@ -55,6 +60,14 @@ def shift_table(record, entries="causal"):
         share_tiny_weights share of the weights below 0.01, queries 2, 3, …
 
     A number for which a text is too short is NaN. Raises TypeError for anything but one record.
+
+    >>> import aero_helpers as aero
+    >>> table = aero.shift_table(aero.load("mini").record("The old man looked at the sea."))
+    >>> table[["layer", "head", "n_scores", "share_below_zero", "entropy"]].round(2).head(3)
+       layer  head  n_scores  share_below_zero  entropy
+    0      0     0        36              0.67     0.97
+    1      0     1        36              0.36     0.89
+    2      0     2        36              0.64     0.93
     """
     require_record(record)
     chosen = select_entries(record.n_tokens, entries)
@@ -80,7 +93,13 @@ def _head_statistics(scores, chosen, head_size):
 
 
 def shift_tables(records, entries="causal"):
-    """`shift_table` of several records, one row a (text, layer, head); text counts from 0."""
+    """`shift_table` of several records, one row a (text, layer, head); text counts from 0.
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> len(aero.shift_tables([lm.record("He smiled."), lm.record("The sea was calm.")]))  # 2 texts × 6 × 4 heads
+    48
+    """
     require_several("records", records, "AttentionRecord")
     records = list(records)
     tables = [shift_table(record, entries) for record in records]
@@ -103,8 +122,17 @@ def mean_over_texts(tables):
     """What `shift_tables` gives, averaged over the texts: one row a (layer, head).
 
     Raises ValueError for a table that has no column `text`.
+
+    >>> import aero_helpers as aero
+    >>> lm = aero.load("mini")
+    >>> tables = aero.shift_tables([lm.record("He smiled."), lm.record("The sea was calm.")])
+    >>> len(aero.mean_over_texts(tables))
+    24
     """
     require_table("tables", tables, ("text", "layer", "head"))
+    short = tables.columns[tables.isna().any()]
+    if len(short):
+        raise ValueError(f"tables: expected numbers, got NaN in {', '.join(short)}: of texts too short for them?")
     return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
 
 
@@ -123,6 +151,11 @@ def own_and_other_keys(queries, keys):
     its own keys; other_share_below_zero and other_median with all others, pooled.
 
     Raises ValueError where there is only one key head, or queries and keys do not fit.
+
+    >>> import aero_helpers as aero
+    >>> table = aero.own_and_other_keys(*aero.load("mini").queries_and_keys("The old man looked at the sea."))
+    >>> table[["share_below_zero", "other_share_below_zero"]].mean().round(2).to_list()
+    [0.67, 0.48]
     """
     require_tensor("queries", queries, least_dims=4)
     require_tensor("keys", keys, least_dims=4)
@@ -159,6 +192,11 @@ def term_table(terms):
         visible    root mean square of what differs within a row, all that a softmax can see
         key_0_gap  the term at key 0 minus its mean over the row's other keys, mean over queries
                    1, 2, …: what it adds to the sink
+
+    >>> terms = {"all": -torch.ones(1, 1, 4, 4)}  # one head whose scores are all −1: nothing that a softmax could see
+    >>> term_table(terms)
+      term  layer  head  mean  visible  key_0_gap
+    0  all      0     0  -1.0      0.0        0.0
     """
     if not isinstance(terms, dict) or not terms:
         raise TypeError(f"terms: expected {{name: raw scores}}, one at least, got {terms!r:.80}")
@@ -168,6 +206,8 @@ def term_table(terms):
         if scores.dim() != 4 or scores.shape[-1] != scores.shape[-2]:
             raise ValueError(f"terms[{name!r}]: expected [layer, head, T, T], got {list(scores.shape)}")
         scores = scores.detach().double()
+        if not scores.isfinite().all():
+            raise ValueError(f"terms[{name!r}]: expected finite scores, got NaN or infinity")
         past = causal_mask(scores.shape[-1], scores.device)
         within = (scores - row_means(scores)).masked_fill(~past, 0)
         numbers = {

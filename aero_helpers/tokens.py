@@ -57,5 +57,5 @@ def require_texts(texts):
     if isinstance(texts, Mapping):
         kind = type(texts).__name__
         raise TypeError(f"texts: expected an iterable of strings, got a {kind}, which gives its keys; take .values()")
-    if not hasattr(texts, "__iter__"):
+    if not hasattr(texts, "__iter__") or getattr(texts, "ndim", 1) == 0:
         raise TypeError(f"texts: expected an iterable of strings, got {type(texts).__name__}")

@@ -4,7 +4,7 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_complex_dtype, is_numeric_dtype
 from scipy.stats import bootstrap, rankdata
 
 from aero_helpers.require import require_count, require_number, require_one_of, require_table
@@ -25,6 +25,12 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
 
     Raises ValueError where there is no such column, or fewer than 5 groups in it: too few to say
     how they vary; for a level that does not lie between 0 and 1, and for under 20 resamples.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"text": range(20), "x": range(20)})
+    >>> low, high = interval(table, lambda t: t.x.mean(), by="text")
+    >>> f"{low:.1f} to {high:.1f}"
+    '7.0 to 11.9'
     """
     require_table("table", table)
     require_one_of("by", by, tuple(table))
@@ -34,7 +40,10 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
         raise TypeError(f"statistic: expected a function of a table, got {type(statistic).__name__}")
     if not 0 < level < 1 or n_resamples < 20:
         raise ValueError(f"level and n_resamples: expected 0 < level < 1 and 20 or more, got {level} and {n_resamples}")
-    groups = list(table.groupby(by).indices.values())
+    if table[by].isna().any():
+        raise ValueError(f"table: expected a name in each row of {by!r}, got NaN")
+    numbers = table.groupby(by, observed=True).ngroup().to_numpy()  # sorted: the order of the rows makes no difference
+    groups = [np.flatnonzero(numbers == i) for i in range(numbers.max(initial=-1) + 1)]
     if len(groups) < 5:
         raise ValueError(f"table: expected at least 5 groups by {by!r}, got {len(groups)}")
 
@@ -77,12 +86,16 @@ def rank_correlation(table, x, y, given=None):
     the partial one, where z has the ranks of x or y.
 
     Raises ValueError for a column that is not there.
+
+    >>> import pandas as pd
+    >>> rank_correlation(pd.DataFrame({"x": [1, 2, 3], "y": [1, 4, 9]}), "x", "y")
+    1.0
     """
     require_table("table", table)
     names = [x, y] if given is None else [x, y, given]
     for name in names:
         require_one_of("columns", name, tuple(table))
-        if not is_numeric_dtype(table[name]):
+        if not is_numeric_dtype(table[name]) or is_complex_dtype(table[name]):
             raise ValueError(f"columns: expected numbers in {name!r}, got {table[name].dtype}")
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.corrcoef([rankdata(table[name]) for name in names])

@@ -23,6 +23,8 @@ from transformers import (
     GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
 )
 
 import aero_helpers as aero
@@ -134,14 +136,14 @@ def test_models_on_one_config_share_nothing(mini):
         assert one.record(TEXT).raw_scores.min() == 0
 
 
-def test_contexts_may_end_in_any_order(mini):
-    first, second = mini.intervene(interventions.clip_negative), mini.intervene(interventions.lift_rows)
+def test_contexts_may_end_in_any_order(mini, lm):
+    first, second = mini.intervene(interventions.clip_negative), lm.intervene(interventions.lift_rows)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert mini.change is interventions.lift_rows
+    assert lm.change is interventions.lift_rows and mini.change is None
     second.__exit__(None, None, None)
-    assert mini.change is None
+    assert lm.change is None
 
 
 # ---- surroundings
@@ -345,6 +347,38 @@ def test_a_cache_of_fixed_size_is_refused(mini):
 
 
 # ---- identity
+
+
+def test_heads_that_the_config_does_not_state_are_refused(mini):
+    lm = LanguageModel("copy", deepcopy(mini.model), mini.tokenizer)
+    lm.model.config.num_attention_heads = 8
+    for measure in (lm.record, lambda text: aero.profile(lm, [text])):
+        with pytest.raises(ValueError, match="expected 8 heads of 16 numbers, as its config states, got 4 whose"):
+            measure(TEXT)
+
+
+def test_a_cache_that_drops_the_first_keys_is_refused(mini):
+    sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = MistralConfig(vocab_size=2048, num_key_value_heads=2, sliding_window=8, **sizes)
+    lm = LanguageModel("mistral", randomised(MistralForCausalLM(config)), mini.tokenizer)
+    ids = torch.tensor([lm.token_ids("The old man looked")])
+    with lm.intervene(interventions.hide_key(0)):
+        lm.model.generate(ids, max_new_tokens=3, do_sample=False, pad_token_id=0)
+        with pytest.raises(ValueError, match="expected a cache that holds the whole text, got a window of 8 tokens"):
+            lm.model.generate(ids, max_new_tokens=15, do_sample=False, pad_token_id=0)
+
+
+def test_a_fingerprint_follows_what_the_config_says_of_arithmetic(mini):
+    lm = LanguageModel("copy", deepcopy(mini.model), mini.tokenizer)
+    assert lm.fingerprint == mini.fingerprint
+    lm.model.config.use_cache = not lm.model.config.use_cache
+    assert lm.fingerprint == mini.fingerprint
+    for name, value in {"activation_function": "relu", "layer_norm_epsilon": 1.0}.items():
+        before = lm.fingerprint
+        setattr(lm.model.config, name, value)
+        assert lm.fingerprint != before
+    with pytest.raises(ValueError, match="expected two of one model"):
+        aero.profile(mini, [TEXT]) + aero.profile(lm, [TEXT])
 
 
 def test_a_fingerprint_follows_the_weights_and_nothing_else(lm, mini, tmp_path):

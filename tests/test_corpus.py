@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from scipy.stats import gaussian_kde
+from tokenizers import normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import aero_helpers as aero
@@ -170,11 +171,31 @@ def test_half_precision_is_counted_as_record_counts_it(mini):
     assert np.allclose(found["mean"], expected["mean"], atol=0.02 * expected["mean"].abs().max())  # 8 bits
 
 
-def test_any_iterable_is_taken_and_nothing_at_all_gives_nan(mini, texts):
-    assert np.array_equal(aero.profile(mini, iter(texts)).numerators, aero.profile(mini, texts).numerators)
-    empty = aero.profile(mini, [])
-    statistics = empty.table().drop(columns=["layer", "head", "n_scores"])
-    assert empty.counts.tolist() == [0, 0, 0] and statistics.isna().all().all()
+def test_any_iterable_is_taken_and_nothing_at_all_is_refused(mini, texts):
+    read_before = iter(texts)
+    assert np.array_equal(aero.profile(mini, read_before).numerators, aero.profile(mini, texts).numerators)
+    for nothing in ([], read_before):
+        with pytest.raises(ValueError, match=r"expected at least one, got none \(or a generator that was read before"):
+            aero.profile(mini, nothing)
+    left_out = aero.profile(mini, ["", "A"])
+    statistics = left_out.table().drop(columns=["layer", "head", "n_scores"])
+    assert left_out.counts.tolist() == [0, 0, 2] and statistics.isna().all().all()
+
+
+def test_the_median_of_few_scores_is_right_to_half_a_bin(mini):
+    for text in ("old man", "old man sea", "The old man looked at the sea."):
+        found, table = aero.profile(mini, [text]), aero.shift_table(mini.record(text))
+        half_a_bin = 2.0 ** found.exponent.ravel() / 2
+        assert (abs(found.table()["median"] - table["median"]) <= half_a_bin * 1.001).all()
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(mini, texts, tmp_path):
+    aero.profile(mini, texts[:1], checkpoint=tmp_path / "c")
+    letters = deepcopy(mini.tokenizer)
+    letters.backend_tokenizer.normalizer = normalizers.Lowercase()
+    other = LanguageModel(mini.name, mini.model, letters)
+    with pytest.raises(ValueError, match="expected a checkpoint of mini on these texts, got one of other texts"):
+        aero.profile(other, texts, checkpoint=tmp_path / "c")
 
 
 def test_progress_shows_texts_tokens_a_second_and_time_left(mini, texts, capfd):

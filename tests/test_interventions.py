@@ -7,6 +7,7 @@ from conftest import TEXT
 import aero_helpers as aero
 from aero_helpers import interventions
 from aero_helpers.capture import capture
+from aero_helpers.models import LanguageModel
 
 INVISIBLE = {
     "add a constant to each row": interventions.lift_rows,
@@ -119,13 +120,43 @@ def test_the_model_is_itself_again_afterwards_even_after_an_error(mini):
     assert torch.equal(logits(mini), before)
 
 
-def test_interventions_nest_and_the_innermost_counts(mini):
+def test_a_second_change_is_refused_and_the_first_stays(mini):
     with mini.intervene(interventions.clip_negative):
         outer = mini.record(TEXT).raw_scores
-        with mini.intervene(interventions.hide_key(0)):
-            inner = mini.record(TEXT).raw_scores
+        second = mini.intervene(interventions.hide_key(0))
+        with pytest.raises(ValueError, match="one change at a time"), second:
+            pass
+        with pytest.raises(ValueError, match="one change at a time"):
+            aero.intervention_table(mini, [TEXT])
         assert torch.equal(mini.record(TEXT).raw_scores, outer)
-    assert inner.min() == interventions.HIDDEN
+
+
+def test_a_record_of_changed_scores_says_so_and_does_not_mix(mini):
+    with mini.intervene(interventions.clip_negative):
+        changed = mini.record(TEXT)
+    assert changed.model_name == "mini (changed scores)"
+    with pytest.raises(ValueError, match="expected records of one model"):
+        aero.shift_tables([mini.record(TEXT), changed])
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_model_told_to_attend_otherwise_within_an_intervention(mini, implementation):
+    lm = LanguageModel("copy", deepcopy(mini.model), mini.tokenizer)
+    with lm.intervene(interventions.clip_negative):
+        changed = lm.loss(TEXT)
+        lm.model.set_attn_implementation(implementation)
+        if implementation == "sdpa":
+            assert lm.loss(TEXT) == changed
+        else:
+            with pytest.raises(ValueError, match="expected a model that attends by 'sdpa'"):
+                lm.loss(TEXT)
+
+
+def test_a_change_that_hands_over_one_tensor_again_and_again_is_recorded_layer_by_layer(mini):
+    reused = torch.empty(1, 4, 20, 20)
+    with mini.intervene(lambda scores, layer: reused.copy_(scores)):
+        record = mini.record(TEXT)
+    assert torch.allclose(record.raw_scores, mini.record(TEXT).raw_scores, atol=1e-3)
 
 
 def test_a_change_is_told_its_layer(mini):

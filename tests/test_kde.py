@@ -1,3 +1,5 @@
+import tracemalloc
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -294,6 +296,30 @@ def test_what_cannot_be_kept_is_refused(function, values, words):
 def test_a_rule_refuses_values_too_close_to_square_their_distance():
     with pytest.raises(ValueError, match="values: expected at least two different ones, got 2 of 1e-200"):
         aero.density([1e-200, 2e-200])
+
+
+@pytest.mark.parametrize("change", [lambda x: x.round(2), lambda x: np.repeat(x, 3), lambda x: x.round(1)])
+def test_isj_says_where_values_repeat(change):
+    """To it each heap of equal values is a hill, hundreds of times as narrow as what the values were drawn from."""
+    values = np.random.default_rng(0).normal(size=500)
+    assert 0.2 < aero.density(values, "isj").bandwidth < 0.5
+    with pytest.raises(ValueError, match=r"'isj' found .* the values repeat"):
+        aero.density(change(values), "isj")
+
+
+def test_weights_stand_where_their_values_stand():
+    x = pd.Series([1.0, 2.0, 4.0], index=[0, 1, 2])
+    for values, weights in ((np.ones((2, 3)), np.ones((3, 2))), (x, x.sort_values(ascending=False))):
+        with pytest.raises(ValueError, match="weights: expected one for each of values, in its place"):
+            aero.density(values, weights=weights)
+
+
+def test_the_definition_takes_many_values_at_many_places_in_bounded_memory():
+    values, x = np.zeros(10**5), np.linspace(-1, 1, 10**4)
+    tracemalloc.start()
+    assert gaussian_sum(values, x[:500], 1.0)[0] == pytest.approx(norm.pdf(-1))
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
 
 
 def test_masked_weights_and_values_are_left_out_together():

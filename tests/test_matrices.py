@@ -113,6 +113,14 @@ def test_what_is_no_gpt2_is_refused_by_name(mini, tmp_path):
         head_matrices(lacking, 4)
     with pytest.raises(ValueError, match=r"h\.1\.ln_1\.weight: expected \[128\], got \[1\]"):
         head_matrices(tensors | {"transformer.h.1.ln_1.weight": torch.ones(1)}, 4)
+    name = "transformer.h.1.attn.c_attn.bias"
+    for spoilt in (tensors[name] * torch.nan, tensors[name].to(torch.int8)):
+        with pytest.raises(ValueError, match=r"h\.1\.attn\.c_attn\.bias: expected finite floating-point numbers"):
+            head_matrices(tensors | {name: spoilt}, 4)
+    part = tmp_path / "model-00001-of-00002.safetensors"
+    part.write_bytes(b"")
+    with pytest.raises(ValueError, match="expected a whole model in one file, got a part of one"):
+        aero.read_head_matrices(part, 4)
     with pytest.raises(ValueError, match=r"with h\.5\.attn\.c_attn\.weight"):
         head_matrices({name: x for name, x in tensors.items() if "h.5.attn.c_attn.weight" not in name}, 4)
     (tmp_path / "damaged").write_bytes(b"x" * 99)

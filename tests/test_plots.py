@@ -161,6 +161,8 @@ def test_labels_follow_the_language(record):
             lambda r: plots.attention_map(r.head_weights(0, 0), r.tokens, kind="raw"),
             "kind: expected one of weights, scores",
         ),
+        (lambda r: plots.attention_map(r.head_scores(2, 1), r.tokens), 'weights, 0 to 1; kind="scores" draws raw'),
+        (lambda r: plots.attention_map(r.head_scores(2, 1) * np.nan, r.tokens, "scores"), "expected finite scores"),
         (lambda r: plots.head_maps(r, 0, "raw"), "kind: expected one of weights, scores"),
         (lambda r: plots.against_entropy(aero.shift_table(r), "n_scores"), "column: expected one of"),
         (lambda r: plots.layer_ridges([]), "records: expected records of one model"),

@@ -99,6 +99,14 @@ def test_one_number_may_come_as_any_kind_of_number(answer):
     assert aero.interval(clustered(0), lambda table: answer, by="text") == (answer, answer)
 
 
+def test_the_order_of_the_rows_makes_no_difference():
+    table = clustered(3)
+    shuffled = table.sample(frac=1, random_state=1)
+    assert aero.interval(shuffled, mean, by="text") == pytest.approx(aero.interval(table, mean, by="text"))
+    with pytest.raises(ValueError, match="expected a name in each row of 'text', got NaN"):
+        aero.interval(table.assign(text=table.text.where(table.text > 0)), mean, by="text")
+
+
 def test_a_column_may_be_named_by_a_number():
     table = clustered(3)
     assert aero.interval(table.rename(columns={"text": 0}), mean, by=0) == aero.interval(table, mean, by="text")
@@ -114,6 +122,8 @@ def test_bad_questions_are_refused():
             aero.interval(clustered(0), mean, by="text", **wrong)
     with pytest.raises(ValueError, match="columns: expected one of text, x, got 'y'"):
         aero.rank_correlation(clustered(0), "x", "y")
+    with pytest.raises(ValueError, match="expected numbers in 'x', got complex128"):
+        aero.rank_correlation(clustered(0).assign(x=1j), "x", "text")
 
 
 def test_rank_correlation_is_scipys():

@@ -30,6 +30,10 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
     tokens = _tokens(tokens)
     if matrix.shape != (len(tokens), len(tokens)):
         raise ValueError(f"matrix: expected [{len(tokens)}, {len(tokens)}], one a token, got {list(matrix.shape)}")
+    shown = matrix[causal_mask(len(matrix)).numpy()]
+    if not np.isfinite(shown).all() or (kind == "weights" and not (shown.min() >= 0 and shown.max() < 1 + 1e-6)):
+        hint = '; kind="scores" draws raw scores' * (kind == "weights")
+        raise ValueError(f"matrix: expected {'weights, 0 to 1' if kind == 'weights' else 'finite scores'}{hint}")
     side = max(2.6, 0.36 * min(len(tokens), MOST_TOKENS))
     ax = ax or plt.subplots(figsize=(2.6 + side, 1.6 + side), layout="constrained")[1]
     _draw_map(ax, matrix, kind, _reach(matrix))

@@ -47,7 +47,12 @@ LINK_TITLES = {
 
 
 def captioned(table, vi, en):
-    """A table for reading, in the chosen language: caption, readable headings, two decimals. Returns a Styler."""
+    """A table for reading, in the chosen language: caption, readable headings, two decimals. Returns a Styler.
+
+    >>> styled = captioned(pd.DataFrame({"layer": [0], "entropy": [0.5]}), "Một đầu", "One head")
+    >>> "One head" in styled.to_html()
+    True
+    """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table: expected a pandas DataFrame, got {type(table).__name__}")
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
@@ -168,7 +173,7 @@ def score_parts(table, profile):
     `position_profile`'s. Right: its last row, the score of each key as far as its place decides it, by layer and on
     the mean of the layers; a layer is the mean of its heads.
     """
-    require_table("table", table, ("layer", *PARTS, "mean_square"))
+    require_heads("table", table, (*PARTS, "mean_square"))
     shares, profile = pooled_parts(table, by="layer"), require_profile(profile)
     if table.loc[table["mean_square"] > 0, list(PARTS)].isna().any(axis=None) or len(shares) != len(profile):
         raise ValueError(
@@ -264,6 +269,7 @@ def _draw_profile(ax, table, column, colour, label):
 
 def _label_heads(ax, table, x, y):
     """Write "layer.head" beside the dots farthest from the middle, where there is room for it."""
+    table = table.reset_index(drop=True)
     places = (table[[x, y]] - table[[x, y]].min()) / np.ptp(table[[x, y]].to_numpy(), axis=0)
     farthest = ((places - places.median()) ** 2).sum(axis=1).nlargest(len(table)).index
     labelled = []
