@@ -56,9 +56,7 @@ def density_map(curves, low, high, xlabel, ax=None):
         raise ValueError("curves: expected for each layer a list of what density returns, one a head")
     if not low < high:
         raise ValueError(f"low and high: expected low < high, got {low} and {high}")
-    x = (np.arange(400) + 0.5) / 400 * (high - low) + low
-    rows = [np.mean([np.interp(x, *head[:2], left=0, right=0) for head in heads], axis=0) for heads in curves]
-    rows = np.array(rows)
+    rows = np.array([_mean_heights(heads, np.linspace(low, high, 401)) for heads in curves])
     if not rows.size or not rows.max() > 0:
         raise ValueError(f"curves: expected densities that lie between {low:g} and {high:g}, got none")
     ax = ax or plt.subplots(figsize=(8.5, 1.9 + 0.34 * len(rows)), layout="constrained")[1]
@@ -216,4 +214,14 @@ def _pooled(records, layer, entries):
 def _mean_density(scores):
     """(x, y) of the mean of the heads' densities: heads differ too much to share a bandwidth."""
     x = np.linspace(scores.min(), scores.max(), 800)
-    return x, np.mean([np.interp(x, *density(head)[:2]) for head in scores], axis=0)
+    edges = np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])  # a piece about each x
+    return x, _mean_heights(map(density, scores), edges)
+
+
+def _mean_heights(curves, edges):
+    """The mean of some densities between each two edges: taken from areas, so that no hill is too narrow to be seen."""
+    heights = []
+    for x, y, _ in curves:
+        area = np.concatenate([[0], np.cumsum((y[1:] + y[:-1]) / 2 * np.diff(x))])  # below each x
+        heights.append(np.diff(np.interp(edges, x, area)) / np.diff(edges))
+    return np.mean(heights, axis=0)
