@@ -33,8 +33,8 @@ lab: $(READY) ## JupyterLab at notebooks/
 PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist loadfile --ignore tests/test_browser.py \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests
 
-test: $(READY) ## linter, unit tests, real-data tests, every notebook of the instructor's executed
-	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
+test: $(READY) ## linter, types, unit tests, real-data tests, every notebook of the instructor's executed
+	$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
 	$(call PYTEST,$(VENV)) notebooks/instructor --doctest-modules aero_helpers
 
 # The students' notebooks hold the same code as the instructor's, and run here as in Colab: each in an environment of

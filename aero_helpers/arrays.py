@@ -5,12 +5,15 @@ its mask, a complex number of its imaginary part, a date of being one.
 """
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
 
+Numbers = Any  # an array, a tensor, a column, a list, nested ones: whatever holds numbers, and is looked at below
 
-def real_numbers(values, name="values"):
+
+def real_numbers(values: Numbers, name: str = "values") -> np.ndarray:
     """All numbers in `values`, of any shape: a flat float64 array. Masked ones are left out.
 
     Raises ValueError for what holds no plain real numbers, for none, and for NaN or infinity.
@@ -26,7 +29,7 @@ def real_numbers(values, name="values"):
     return numbers
 
 
-def same_places(values, name, others, other_name):
+def same_places(values: Numbers, name: str, others: Numbers, other_name: str) -> tuple[np.ndarray, np.ndarray]:
     """`real_numbers` of two that belong together: what is masked in one is left out of both.
 
     Raises what `real_numbers` raises, and ValueError where they are not of one size.
@@ -46,7 +49,7 @@ def same_places(values, name, others, other_name):
     return first, second
 
 
-def plain_tensor(x, name):
+def plain_tensor(x: Numbers, name: str) -> torch.Tensor:
     """`x` as a torch tensor on the processor, outside autograd, its precision kept; no gap and no mask in it.
 
     Raises ValueError for what holds no plain real numbers and for a masked array.
@@ -64,13 +67,13 @@ def plain_tensor(x, name):
     return x.detach().cpu()
 
 
-def require_unmasked(name, values):
+def require_unmasked(name: str, values: object) -> None:
     """Raise ValueError where a mask lies on a value: what has a place of its own can't be left out."""
     if is_masked(values):
         raise ValueError(f"{name}: expected a number everywhere, got a masked array; leave the masked part out first")
 
 
-def is_masked(values):
+def is_masked(values: object) -> bool:
     """Whether numpy's mask lies on some of the values, or on one in a list of them."""
     if isinstance(values, (list, tuple)):
         return any(is_masked(x) for x in values if isinstance(x, (list, tuple, np.ma.MaskedArray)))

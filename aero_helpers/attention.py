@@ -5,13 +5,16 @@ Formulas: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), s
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
 from aero_helpers.require import require_count
 
+Change = Callable[..., torch.Tensor]  # (raw scores [batch, head, query, key], layer or None) -> as many scores
 
-def causal_mask(n_tokens, device="cpu"):
+
+def causal_mask(n_tokens: int, device: str | torch.device = "cpu") -> torch.Tensor:
     """Who may look at whom in a decoder: bool [query, key], True where key <= query.
 
     Raises ValueError if `n_tokens` is not a whole number of at least 1.
@@ -25,7 +28,7 @@ def causal_mask(n_tokens, device="cpu"):
     return torch.ones(n_tokens, n_tokens, dtype=torch.bool, device=device).tril()
 
 
-def split_qkv(activation):
+def split_qkv(activation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cut what GPT-2's fused `c_attn` puts out, [..., T, 3D], into q, k, v, each [..., T, D].
 
     The order (all queries, all keys, all values) is GPT-2's. Other models interleave them by head
@@ -39,10 +42,11 @@ def split_qkv(activation):
     require_tensor("activation", activation, least_dims=2)
     if activation.shape[-1] % 3 or not activation.shape[-1]:
         raise ValueError(f"activation: expected [..., T, 3D], a last size divisible by 3, got {_shape(activation)}")
-    return activation.chunk(3, dim=-1)
+    q, k, v = activation.chunk(3, dim=-1)  # [..., T, D] each
+    return q, k, v
 
 
-def split_heads(x, n_heads):
+def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
     """Give each head its own slice of the width: [..., T, D] -> [..., head, T, D / n_heads].
 
     Raises TypeError if `x` is no tensor, ValueError if D is not divisible by `n_heads`.
@@ -64,7 +68,7 @@ def split_heads(x, n_heads):
     return x.unflatten(-1, (n_heads, x.shape[-1] // n_heads)).transpose(-3, -2)
 
 
-def merge_heads(x):
+def merge_heads(x: torch.Tensor) -> torch.Tensor:
     """Undo `split_heads`: [..., head, T, head_size] -> [..., T, head * head_size].
 
     >>> merge_heads(split_heads(torch.arange(8.0).reshape(2, 4), n_heads=2))
@@ -75,7 +79,7 @@ def merge_heads(x):
     return x.transpose(-3, -2).flatten(-2)
 
 
-def raw_scores(q, k):
+def raw_scores(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     """QKᵀ for each head, unscaled and unmasked: [..., head, T, head_size] twice -> [..., head, query, key].
 
     Raises TypeError if `q` or `k` is no tensor or their dtypes differ, ValueError if their sizes do not fit.
@@ -93,7 +97,7 @@ def raw_scores(q, k):
     return q @ k.transpose(-1, -2)
 
 
-def score_terms(q, k, b_q, b_k):
+def score_terms(q: torch.Tensor, k: torch.Tensor, b_q: torch.Tensor, b_k: torch.Tensor) -> dict[str, torch.Tensor]:
     """The raw scores as four terms, by what the biases of GPT-2's queries and keys contribute.
 
         (q + b_Q)·(k + b_K) = q·k + b_Q·k + q·b_K + b_Q·b_K
@@ -128,7 +132,7 @@ def score_terms(q, k, b_q, b_k):
     }
 
 
-def attention_weights(raw_scores, head_size):
+def attention_weights(raw_scores: torch.Tensor, head_size: int) -> torch.Tensor:
     """softmax(QKᵀ / √head_size) under the causal mask: [..., query, key] -> [..., query, key].
 
     `raw_scores` are unscaled and unmasked; the past must be finite. Every row of the result sums to
@@ -154,7 +158,7 @@ def attention_weights(raw_scores, head_size):
     return scaled.masked_fill(~past, -math.inf).softmax(dim=-1).to(raw_scores.dtype)
 
 
-def row_means(scores):
+def row_means(scores: torch.Tensor) -> torch.Tensor:
     """The mean of each row's past (keys up to the query): [..., query, key] -> [..., query, 1].
 
     This is the part of the scores that a softmax over keys cannot see. Where there are fewer queries than
@@ -166,7 +170,7 @@ def row_means(scores):
     return scores.masked_fill(~past, 0).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
 
 
-def past_of(scores):
+def past_of(scores: torch.Tensor) -> torch.Tensor:
     """Which keys lie in the past of each query of scores [..., query, key], the queries being the last: bool."""
     require_tensor("scores", scores, least_dims=2)
     n_queries, n_keys = scores.shape[-2:]
@@ -179,7 +183,7 @@ def _shape(x):
     return list(x.shape)
 
 
-def require_tensor(name, x, least_dims):
+def require_tensor(name: str, x: object, least_dims: int) -> None:
     """Raise TypeError unless `x` is a tensor of floating-point numbers, ValueError for too few dimensions."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__} (torch.as_tensor makes one)")

@@ -13,16 +13,17 @@ or task. What is in force lies in a context variable, so no run sees what anothe
 import math
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import torch
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from aero_helpers.attention import causal_mask, raw_scores
+from aero_helpers.attention import Change, causal_mask, raw_scores
 
 NAME = "aero"  # in transformers' register
 # What a model may tell its attention function without asking for another softmax. The window of a sliding
@@ -38,7 +39,9 @@ UNDERSTOOD = {
     "return_dict",
 }
 
-_in_force = ContextVar("attention functions in force", default=())  # of (model, function), the innermost last
+_in_force: ContextVar[tuple] = ContextVar(
+    "attention functions in force", default=()
+)  # of (model, function), the innermost last
 
 
 def _dispatch(module, *args, **kwargs):
@@ -54,7 +57,7 @@ AttentionInterface.register(NAME, _dispatch)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def adopt(model):
+def adopt(model: PreTrainedModel) -> None:
     """Let a model that attends by torch's own function, "sdpa", do so through this module.
 
     Raises ValueError for a model that attends otherwise: it would be measured as another model than it is.
@@ -70,7 +73,7 @@ def adopt(model):
 
 
 @contextmanager
-def attention_function(model, function):
+def attention_function(model: PreTrainedModel, function: Callable) -> Iterator[None]:
     """Let `model` compute its attention with `function` while the context lasts. Contexts nest.
 
     In force for this model, in this thread and asyncio task, and for nothing else.
@@ -88,18 +91,20 @@ def attention_function(model, function):
         _in_force.set(tuple(each for each in _in_force.get() if each is not entry))
 
 
-def change_in_force(model):
+def change_in_force(model: PreTrainedModel) -> Change | None:
     """The change of scores under which `model` runs in this thread or task, or None."""
-    changes = [function.change for of, function in _in_force.get() if of is model and isinstance(function, Attend)]
+    changes: list[Change | None] = [
+        function.change for of, function in _in_force.get() if of is model and isinstance(function, Attend)
+    ]
     return changes[-1] if changes else None
 
 
 _lock = threading.Lock()
-_measured = {}  # model -> [runs under way, its modules that stood in training mode]
+_measured: dict = {}  # model -> [runs under way, its modules that stood in training mode]
 
 
 @contextmanager
-def measuring(model):
+def measuring(model: PreTrainedModel) -> Iterator[None]:
     """Run `model` in evaluation mode, full precision and on its own device, whatever is around.
 
     The last run of several at once gives the mode back.
@@ -124,19 +129,19 @@ def measuring(model):
 class Layers(dict):
     """What was taken in each layer of one run: {layer: value}. `of(model)` gives it in order, or says what is amiss."""
 
-    def add(self, module, value=None):
+    def add(self, module: torch.nn.Module, value: object = None) -> None:
         layer = getattr(module, "layer_idx", None)
         if layer in self:
             raise ValueError(f"layers: expected each once a run, got layer {layer} twice")
         self[layer] = value
 
-    def of(self, model):
+    def of(self, model: PreTrainedModel) -> list:
         """The values of the layers 0 … n − 1. Raises ValueError where it was not these that attended."""
         require_all_layers(model, self)
         return [self[layer] for layer in range(model.config.num_hidden_layers)]
 
 
-def require_all_layers(model, seen):
+def require_all_layers(model: PreTrainedModel, seen: Iterable[int]) -> None:
     """Raise ValueError unless the layers that were seen are those that the model's config states."""
     expected, kind = list(range(model.config.num_hidden_layers)), type(model).__name__
     if not seen:
@@ -161,8 +166,8 @@ class Attend:
     Unchanged, the model computes what it always computes. calls: how often each layer asked for a change.
     """
 
-    keep: object = None
-    change: object = None
+    keep: Callable | None = None
+    change: Change | None = None
     calls: Counter = field(default_factory=Counter)
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
@@ -195,7 +200,15 @@ def _checked_change(changed, scores, shape):
     return changed.to(scores)
 
 
-def require_causal(module, query, key, mask, dropout=0.0, is_causal=None, **kwargs):
+def require_causal(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
+    **kwargs,
+) -> torch.Tensor:
     """Which keys each query sees: bool [batch or 1, 1, query, key].
 
     Raises ValueError unless the module attends as a softmax of scaled products under the plain causal mask, with
@@ -232,7 +245,14 @@ def require_causal(module, query, key, mask, dropout=0.0, is_causal=None, **kwar
     return mask
 
 
-def require_plain_attention(module, query, key, mask, scaling, **kwargs):
+def require_plain_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    **kwargs,
+) -> None:
     """Raise ValueError unless a module attends as softmax(QKᵀ / √head_size) under a plain causal mask, unpadded."""
     visible, head_size = require_causal(module, query, key, mask, **kwargs), query.shape[-1]
     if module.training:
@@ -246,7 +266,7 @@ def require_plain_attention(module, query, key, mask, scaling, **kwargs):
         raise ValueError(f"layer {module.layer_idx}: expected a plain causal mask, got padding or a cache")
 
 
-def require_stated_heads(query, value, n_heads, head_size):
+def require_stated_heads(query: torch.Tensor, value: torch.Tensor, n_heads: int, head_size: int) -> None:
     """Raise ValueError unless queries and values have the heads that the config states, of one size."""
     got = query.shape[1], query.shape[-1], value.shape[-1]
     if got != (n_heads, head_size, head_size):
@@ -256,7 +276,9 @@ def require_stated_heads(query, value, n_heads, head_size):
         )
 
 
-def capture(model, token_ids, change=None, first_position=0):
+def capture(
+    model: PreTrainedModel, token_ids: torch.Tensor, change: Change | None = None, first_position: int = 0
+) -> tuple[torch.Tensor, int]:
     """Run `model` on one text, token_ids [T], and return (raw scores [layer, head, query, key], head size).
 
     `change` is `Attend`'s: with it, the scores after the change are returned. The text stands at the positions
@@ -278,7 +300,9 @@ def capture(model, token_ids, change=None, first_position=0):
     return torch.stack(by_layer.of(model)), head_size_of(model.config)
 
 
-def queries_and_keys(model, token_ids, change=None):
+def queries_and_keys(
+    model: PreTrainedModel, token_ids: torch.Tensor, change: Change | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Run `model` on one text, token_ids [T], and return the queries and keys that it multiplies.
 
     Both float32, after any rotation of positions: queries [layer, head, T, head_size], keys
@@ -308,6 +332,6 @@ def _run(model, function, token_ids, first_position=0):
         model(input_ids=token_ids, use_cache=False, **moved)
 
 
-def head_size_of(config):
+def head_size_of(config: PretrainedConfig) -> int:
     """d_k: what the config states (Llama-like models may), else the width shared among the heads."""
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

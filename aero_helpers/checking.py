@@ -6,6 +6,7 @@ A prediction is the same with a value in place of a function. A checker never ra
 answer, and never shows the solution.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -48,7 +49,7 @@ class Checker:
     mistakes: list = field(default_factory=list, kw_only=True)  # (wrong function or value, vi, en)
     name: str = field(default="", kw_only=True)
     lesson: str = field(default="", kw_only=True)
-    state: str = field(default=None, init=False)  # "right", once it was right, else the last verdict's state
+    state: str | None = field(default=None, init=False)  # "right", once it was right, else the last verdict's state
 
     def __call__(self, answer):
         """The Verdict on an answer; whatever the answer is, nothing is raised."""
@@ -79,7 +80,7 @@ class Course:
         }
         vars(self).update(self.checkers)
 
-    def progress(self):
+    def progress(self) -> "Progress":
         """How the exercises of the lessons tried so far stand: a Progress, shown as a list."""
         return Progress(self.checkers.values())
 
@@ -113,11 +114,11 @@ class Exercise(Checker):
     """A function to write, or, where there is a `given` one with a mistake in it, to mend."""
 
     inputs: list  # argument tuples, telling ones first: on a trivial input many mistakes look alike
-    right: callable
+    right: Callable
     result: object  # the wanted shape, in words: a text, or (vi, en)
-    given: callable = None
+    given: Callable | None = None
 
-    def mistake(self, vi, en):
+    def mistake(self, vi: str, en: str) -> Callable[[Callable], Callable]:
         """Make the decorated function one of the usual mistakes; an answer that computes the same gets this hint."""
 
         def add(wrong):
@@ -129,7 +130,7 @@ class Exercise(Checker):
     def __repr__(self):
         return say("Gọi với hàm của bạn: check.…(my_function)", "Call it with your function: check.…(my_function)")
 
-    def examine(self, answer):
+    def examine(self, answer: object) -> Verdict:
         if answer is None or answer is ...:
             return _not_attempted()
         if not callable(answer):
@@ -205,7 +206,7 @@ class Prediction(Checker):
     def __repr__(self):
         return say("Gọi với dự đoán của bạn: check.…(my_prediction)", "Call it with your prediction: check.…(…)")
 
-    def examine(self, answer):
+    def examine(self, answer: object) -> Verdict:
         if answer is None or answer is ... or (isinstance(answer, (tuple, list)) and any(x is ... for x in answer)):
             return _not_attempted()
         for value, vi, en in [(self.right, *self.why), *self.mistakes]:

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 LFS_POINTER = b"version https://git-lfs"
@@ -17,7 +19,7 @@ OLD_BUFFERS = re.compile(r"(transformer\.)?h\.\d+\.attn\.(masked_)?bias")
 PROBES = ("The old man looked.", " tiếng Việt, tie\u0302\u0301ng Vie\u0323\u0302t", "ÀB  c\n\td 1234 é e\u0301 🙂 ﬁ")
 
 
-def read_checkpoint(folder):
+def read_checkpoint(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """(model, tokenizer) of a GPT-2 checkpoint as `save_pretrained` writes it; the tokenizer as its file stands.
 
     Raises ValueError where the folder holds no whole GPT-2 checkpoint, or what stands beside it makes it another model.
@@ -130,7 +132,7 @@ def _require_tokenizer(folder, tokenizer):
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Without transformers' bars for reading a file and its table of surprises: we raise an error instead."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

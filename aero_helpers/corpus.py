@@ -9,8 +9,10 @@ triangle in each block is computed.
 import hashlib
 import json
 import math
+import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
@@ -24,9 +26,9 @@ from tqdm.auto import tqdm
 
 from aero_helpers.capture import Layers, attention_function, measuring, require_plain_attention, require_stated_heads
 from aero_helpers.files import read_whole, write_whole
-from aero_helpers.kde import density_of_histogram
+from aero_helpers.kde import Density, density_of_histogram
 from aero_helpers.models import LanguageModel
-from aero_helpers.recording import require_head, same_model
+from aero_helpers.recording import AttentionRecord, require_head, same_model
 from aero_helpers.require import require_kind
 from aero_helpers.shift import shift_table
 from aero_helpers.tokens import require_texts
@@ -56,17 +58,19 @@ DENOMINATORS = ("denominators", "squared_denominators")  # the same for all head
 SUMS = (*NUMERATORS, *DENOMINATORS, "histogram", "exponent", "counts")
 
 
-def plain_statistics(records):
+def plain_statistics(records: Iterable[AttentionRecord]) -> dict[str, np.ndarray]:
     """The statistics of a Profile by their definition: {statistic: float64 [head of all layers]}, from whole records.
 
     Over a corpus a statistic is the mean over all that it is taken from, be it scores, queries or weights (see PER): a
     text counts by how many of these it has, and a text longer than the context by those of its windows.
     """
-    numerators, denominators = dict.fromkeys(PER, 0.0), dict.fromkeys(PER, 0.0)
+    numerators, denominators = dict.fromkeys(PER, np.zeros(())), dict.fromkeys(PER, 0.0)
     for record in records:
         table, counts = shift_table(record), _denominators(np.array([record.n_tokens]))[0]
         for name, count in zip(PER, counts):
-            numerators[name] += count * np.nan_to_num(table[name].to_numpy())  # NaN: a text too short, its count is 0
+            numerators[name] = numerators[name] + count * np.nan_to_num(
+                table[name].to_numpy()
+            )  # NaN: a text too short, its count is 0
             denominators[name] += count
     return {name: numerators[name] / denominators[name] for name in PER}
 
@@ -106,7 +110,7 @@ class Profile:
     fingerprint: str = ""
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """(layers, heads)"""
         return self.exponent.shape
 
@@ -130,7 +134,7 @@ class Profile:
         known = self.fingerprint == other.fingerprint  # else of one of them the weights are unknown
         return Profile(self.model_name, self.head_size, **sums, fingerprint=self.fingerprint if known else "")
 
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
 
         Exact, but for the median, which is right to within half a bin of the histogram. A statistic
@@ -158,7 +162,7 @@ class Profile:
             columns[f"{name}_low"], columns[f"{name}_high"] = (ratio - margin)[i].ravel(), (ratio + margin)[i].ravel()
         return pd.DataFrame(columns)
 
-    def density(self, layer, head, bandwidth="scott"):
+    def density(self, layer: int, head: int, bandwidth: str | float = "scott") -> Density:
         """The Gaussian kernel density of one head's raw scores, as `aero.density`, from the histogram.
 
         Raises IndexError out of range, and what `density_of_histogram` raises.
@@ -167,7 +171,7 @@ class Profile:
         width = 2.0 ** self.exponent[layer, head]
         return density_of_histogram(self.histogram[layer, head], -BINS // 2 * width, width, bandwidth)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write the profile to one safetensors file. An older file survives a failed write."""
         self._save(path, {})
 
@@ -177,7 +181,7 @@ class Profile:
         write_whole(path, {name: getattr(self, name) for name in SUMS}, about)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "Profile":
         """Read a profile that `save` wrote. Raises FileNotFoundError, or ValueError for another or damaged file."""
         return cls._load(path)[0]
 
@@ -225,7 +229,7 @@ class Profile:
         return np.where(n[..., 0], (sum(bins) / 2 - BINS // 2 + 0.5) * 2.0**self.exponent, np.nan)
 
 
-def profile(lm, texts, checkpoint=None):
+def profile(lm: LanguageModel, texts: Iterable[str], checkpoint: str | os.PathLike | None = None) -> Profile:
     """The statistics and histograms of all heads of a model over a corpus: a Profile.
 
     A bar shows the texts done, the tokens a second and, where `texts` has a length, the time left.

@@ -10,17 +10,17 @@ import numpy as np
 from IPython.display import display
 
 from aero_helpers import plots
-from aero_helpers.arrays import real_numbers
+from aero_helpers.arrays import Numbers, real_numbers
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.mini import training_history
-from aero_helpers.recording import require_record
+from aero_helpers.recording import AttentionRecord, require_record
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LIVING = 4  # explorers that can be moved at once
 
 
-_living = deque()  # the explorers whose controls move, oldest first
+_living: deque = deque()  # the explorers whose controls move, oldest first
 
 
 class Explorer(ipywidgets.VBox):
@@ -71,7 +71,7 @@ class Explorer(ipywidgets.VBox):
         display({"text/plain": name, "text/html": still, "image/png": png}, raw=True)
 
 
-def explore(record):
+def explore(record: AttentionRecord) -> Explorer:
     """Look into one text head by head: the map, a row with its softmax, the density. Returns an Explorer.
 
     Controls: layer, head, query, raw scores or weights, key 0 counted or left out (of the softmax as well).
@@ -95,7 +95,7 @@ def explore(record):
     return Explorer(controls, lambda **chosen: plots.head_view(record, **chosen))
 
 
-def explore_bandwidth(values):
+def explore_bandwidth(values: Numbers) -> Explorer:
     """A density with a slider for its bandwidth, from a twentieth of Scott's to four times it. Returns an Explorer.
 
     Raises what `density` raises.
@@ -112,7 +112,7 @@ def explore_bandwidth(values):
     return Explorer({"bandwidth": slider}, lambda bandwidth: plots.bandwidth_view(values, bandwidth))
 
 
-def training_film():
+def training_film() -> Explorer:
     """The film of mini's training: a slider over the steps, and the raw scores of all layers at that step.
 
     >>> list(training_film().controls)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 LONGEST_PART = 2000  # letters of a damaged file that an error repeats
 
 
-def write_whole(path, arrays, about):
+def write_whole(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: dict[str, str]) -> None:
     """Write {name: numpy array} and {name: string} to one safetensors file, with the sum of all of it.
 
     The file is put in its place when it is whole; an older one survives a failure. Raises FileNotFoundError where the
@@ -30,7 +31,7 @@ def write_whole(path, arrays, about):
         unfinished.replace(path)
 
 
-def read_whole(path, what, file_format):
+def read_whole(path: str | os.PathLike, what: str, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """({name: numpy array}, {name: string}) of a file that `write_whole` wrote with that `format` among its strings.
 
     Files of earlier versions, without a sum, are read as well. Raises FileNotFoundError, or ValueError where the file

@@ -46,7 +46,7 @@ for name in json.loads(sys.argv[1]):
 """
 
 
-def cached_folder():
+def cached_folder() -> Path | None:
     """The folder of GPT-2 Small on this machine, or None where any of its files is missing or was damaged.
 
     A damaged file is removed, so that the next download brings it anew. Raises ConnectionError where it cannot be.
@@ -66,12 +66,12 @@ def cached_folder():
     return files[0].parent if len(files) == len(FILES) and not damaged else None
 
 
-def answers():
+def answers() -> bool:
     """Whether the hub answers within PATIENCE seconds, name look-up included."""
     if constants.HF_HUB_OFFLINE:
         return False
     url = f"{constants.ENDPOINT}/{REPOSITORY}/resolve/{REVISION}/config.json"
-    answer = queue.Queue()
+    answer: queue.Queue = queue.Queue()
 
     def ask():
         try:
@@ -87,7 +87,7 @@ def answers():
         return False
 
 
-def download():
+def download() -> Path:
     """Bring GPT-2 Small from the hub, with a progress bar, and return its folder. What arrived before is kept.
 
     Raises ConnectionError, with what to do, where the hub does not deliver all of it, or hardly anything in STALLED

@@ -5,15 +5,17 @@ as many. Only the causal part of a row (keys up to the query) counts as the row.
 of the keys' places, so that a step of `generate`, one query and all keys so far, is changed as in a whole text.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral
 
 import pandas as pd
 import torch
 
-from aero_helpers.attention import past_of, row_means
+from aero_helpers.attention import Change, past_of, row_means
 from aero_helpers.models import LanguageModel
 from aero_helpers.parts import require_profile, without_level
+from aero_helpers.recording import AttentionRecord
 from aero_helpers.require import require_kind, require_number
 from aero_helpers.shift import shift_table
 from aero_helpers.tokens import require_texts
@@ -21,22 +23,22 @@ from aero_helpers.tokens import require_texts
 HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and statistics stay finite
 
 
-def lift_rows(scores, layer=None):
+def lift_rows(scores: torch.Tensor, layer: int | None = None) -> torch.Tensor:
     """Add to each row the constant that makes its lowest score 1: no score is negative any more."""
     return scores - scores.masked_fill(~past_of(scores), torch.inf).amin(-1, keepdim=True) + 1
 
 
-def clip_negative(scores, layer=None):
+def clip_negative(scores: torch.Tensor, layer: int | None = None) -> torch.Tensor:
     """Set every negative score to 0: no score is negative any more."""
     return scores.clamp(min=0)
 
 
-def level_alone(scores, layer=None):
+def level_alone(scores: torch.Tensor, layer: int | None = None) -> torch.Tensor:
     """Give every score of a row the row's mean: attention to the whole past alike, wherever the level lies."""
     return row_means(scores).expand_as(scores)
 
 
-def position_alone(profile):
+def position_alone(profile: torch.Tensor) -> Change:
     """Put the position profile in the scores' place: no word has a say any more.
 
     `profile`: `position_profile`'s, [layer, head, query, key], of the model and of texts at least as long.
@@ -50,7 +52,7 @@ def position_alone(profile):
     return change
 
 
-def content_alone(profile):
+def content_alone(profile: torch.Tensor) -> Change:
     """Take level and position profile away: where a key stands has no say any more. `profile` as above."""
 
     profile = require_profile(profile)
@@ -73,7 +75,7 @@ def _of_layer(profile, layer, scores):
     return of_layer[..., n_tokens - n_queries : n_tokens, :n_tokens].to(scores)
 
 
-def scale_spread(factor):
+def scale_spread(factor: float) -> Change:
     """Keep each row's mean and multiply the distances from it by `factor`."""
 
     require_number("factor", factor)
@@ -85,7 +87,7 @@ def scale_spread(factor):
     return change
 
 
-def hide_key(key):
+def hide_key(key: int) -> Change:
     """Let no later query look at one key; its own query still may. The control for key 0 is another key.
 
     In a model of rotary positions hiding key 0 in every layer is reading the text without its first token. Raises
@@ -116,7 +118,7 @@ INTERVENTIONS = {
 }
 
 
-def intervention_table(lm, texts):
+def intervention_table(lm: LanguageModel, texts: Iterable[str]) -> pd.DataFrame:
     """What each of INTERVENTIONS does to the model: a pandas table, the untouched model first.
 
     share_below_zero and entropy as in `shift_table`, mean over heads and texts, with the model
@@ -152,11 +154,11 @@ def intervention_table(lm, texts):
     return table.assign(loss_change=table["loss"] - table["loss"][0])
 
 
-def changed_record(record, change):
+def changed_record(record: AttentionRecord, change: Change) -> AttentionRecord:
     """A record whose scores went through `change` afterwards: later layers of the model did not hear of it."""
     return replace(record, raw_scores=change(record.raw_scores, None))
 
 
-def largest_weight_change(record, change):
+def largest_weight_change(record: AttentionRecord, change: Change) -> float:
     """The largest change of any attention weight when a record's scores are changed."""
     return (changed_record(record, change).weights() - record.weights()).abs().max().item()

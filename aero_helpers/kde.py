@@ -15,7 +15,7 @@ from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import brentq
 
-from aero_helpers.arrays import is_masked, real_numbers, require_unmasked, same_places
+from aero_helpers.arrays import Numbers, is_masked, real_numbers, require_unmasked, same_places
 
 REACH = 6  # bandwidths on each side, beyond which a Gaussian is below 2e-8 of its peak
 BINS_PER_BANDWIDTH = 10
@@ -37,7 +37,7 @@ class Density(NamedTuple):
     bandwidth: float
 
 
-def gaussian_sum(values, x, bandwidth):
+def gaussian_sum(values: Numbers, x: Numbers, bandwidth: str | float) -> np.ndarray:
     """The definition: the mean of one Gaussian of width `bandwidth` on each value, at each x.
 
     Exact, and slow: its work grows as len(values) · len(x). `x` of any shape gives one row of
@@ -54,7 +54,12 @@ def gaussian_sum(values, x, bandwidth):
     return np.concatenate(means) / (h * np.sqrt(2 * np.pi))
 
 
-def density(values, bandwidth="scott", weights=None, bounds=None):
+def density(
+    values: Numbers,
+    bandwidth: str | float = "scott",
+    weights: Numbers | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Density:
     """The Gaussian kernel density of all `values` (any shape; masked ones left out): a Density (x, y, bandwidth).
 
     bandwidth: a positive number in the values' unit, or a rule. With s the standard deviation of n
@@ -95,7 +100,7 @@ def density(values, bandwidth="scott", weights=None, bounds=None):
     return Density(x, _convolve(counts, h / width) / (counts.sum() * width), h)
 
 
-def density_of_histogram(counts, low, width, bandwidth="scott"):
+def density_of_histogram(counts: Numbers, low: float, width: float, bandwidth: str | float = "scott") -> Density:
     """The same curve from a histogram alone, however many values it counted: a Density.
 
     counts: how many values lie in each of the bins [low + i·width, low + (i + 1)·width). Each value

@@ -9,13 +9,13 @@ class Language:
     def __init__(self):
         self._chosen = "both"
 
-    def choose(self, language):
+    def choose(self, language: str) -> None:
         """Choose "vi", "en" or "both" for figures and checkers. Raises ValueError for another."""
         if language not in LANGUAGES:
             raise ValueError(f"language: expected one of {', '.join(LANGUAGES)}, got {language!r}")
         self._chosen = language
 
-    def say(self, vi, en, between=" / "):
+    def say(self, vi: str, en: str, between: str = " / ") -> str:
         """The Vietnamese text, the English one, or both, as was chosen."""
         return {"vi": vi, "en": en, "both": f"{vi}{between}{en}" if vi != en else en}[self._chosen]
 

@@ -7,7 +7,9 @@ the nearest determiner passes for one that knows grammar. The sentences in `riva
 apart: each link has a rival, another word of the same kind, which stands nearer in half of them.
 """
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from numbers import Integral
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aero_helpers.recording import AttentionRecord
 from aero_helpers.require import require_count, require_kind, require_several, require_table
 from aero_helpers.shift import require_one_model
 
@@ -57,12 +60,12 @@ class Scene:
     links: tuple
 
     @property
-    def sentences(self):
+    def sentences(self) -> list[str]:
         """The text's sentences, in their order."""
         return re.split(r"(?<=[.!?]) ", self.text)
 
 
-def read_scenes(path=SCENES):
+def read_scenes(path: str | os.PathLike = SCENES) -> list[Scene]:
     """The scenes of a file written as `scenes.txt` is, which begins by saying how.
 
     Raises FileNotFoundError; ValueError for another encoding than UTF-8, for a line without its five columns and for a
@@ -122,7 +125,7 @@ def _places(word, text):
     return [match.span() for match in re.finditer(rf"\b{re.escape(word)}\b", text)]
 
 
-def shuffled_texts(scenes, n_texts, seed=0):
+def shuffled_texts(scenes: Iterable[Scene], n_texts: int, seed: int = 0) -> list[str]:
     """Longer texts from short scenes: the sentences of all of them, each time in another random order.
 
     What a sentence says then stands at every place in turn, so that the mean over such texts depends on places
@@ -142,7 +145,7 @@ def shuffled_texts(scenes, n_texts, seed=0):
     return [" ".join(generator.permutation(sentences)) for _ in range(n_texts)]
 
 
-def link_table(records, scenes):
+def link_table(records: Iterable[AttentionRecord], scenes: Iterable[Scene]) -> pd.DataFrame:
     """How much of each head's non-sink weight lies on the links: a pandas table.
 
     One row a (text, kind, layer, head), `records[i]` being the record of `scenes[i]`:
@@ -174,7 +177,7 @@ def link_table(records, scenes):
     return pd.concat(rows, ignore_index=True)
 
 
-def link_shares(links):
+def link_shares(links: pd.DataFrame) -> pd.DataFrame:
     """`link_table` added up over its texts: one row a (kind, layer, head), with `share` and `expected_share`.
 
     >>> import aero_helpers as aero
@@ -187,7 +190,7 @@ def link_shares(links):
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
 
 
-def rival_table(records, scenes):
+def rival_table(records: Iterable[AttentionRecord], scenes: Iterable[Scene]) -> pd.DataFrame:
     """How each link that has a rival is decided in each head: a pandas table, a row a (text, kind, layer, head).
 
     One row for each such link, `records[i]` being the record of `scenes[i]`:
@@ -224,7 +227,7 @@ def rival_table(records, scenes):
     return pd.concat(rows, ignore_index=True)
 
 
-def rival_shares(rivals):
+def rival_shares(rivals: pd.DataFrame) -> pd.DataFrame:
     """`rival_table` added up over its links: a row a (kind, rival_is_nearer, layer, head).
 
     own_share, rival_share: of the weight that does not fall on key 0; own_wins: links in which the right word

@@ -8,6 +8,7 @@ A GPT-2 multiplies these matrices with what ln_1 gives out, and ln_1's own scale
 the product: norms of layers can be compared only once they are folded in (`HeadMatrices.folded`).
 """
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class HeadMatrices(NamedTuple):
         n_layers, n_heads, _, head_size = self.w_q.shape
         return f"HeadMatrices({n_layers} layers × {n_heads} heads × {head_size})"
 
-    def folded(self):
+    def folded(self) -> "HeadMatrices":
         """The matrices that act on x̂ itself: W with its rows scaled by ln_1, and b + ln_bias W. The same q, k, v."""
         changed = {"ln_scale": torch.ones_like(self.ln_scale), "ln_bias": torch.zeros_like(self.ln_bias)}
         for name in "qkv":
@@ -57,7 +58,7 @@ class HeadMatrices(NamedTuple):
         return self._replace(**changed)
 
 
-def head_matrices(tensors, n_heads):
+def head_matrices(tensors: dict[str, torch.Tensor], n_heads: int) -> HeadMatrices:
     """Cut the fused tensors of a GPT-2 into its heads: HeadMatrices, copies.
 
     `tensors`: {name: tensor} with the names of a GPT-2 checkpoint, `h.0.attn.c_attn.weight` and so on;
@@ -69,7 +70,7 @@ def head_matrices(tensors, n_heads):
     require_count("n_heads", n_heads)
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
     n_layers = 1 + max((int(name.split(".")[1]) for name in tensors if re.match(r"h\.\d+\.", name)), default=0)
-    parts = {}
+    parts: dict = {}
     for part in ("attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "ln_1.weight", "ln_1.bias"):
         parts[part] = []
         for layer in range(n_layers):
@@ -91,13 +92,13 @@ def head_matrices(tensors, n_heads):
                 raise ValueError(f"h.{layer}.{part}: expected {list(shape)}, got {list(tensor.shape)}")
     parts = {part: torch.stack(layers) for part, layers in parts.items()}
     heads = (n_heads, width // n_heads)
-    weights = (x.unflatten(-1, heads).movedim(-2, 1) for x in split_qkv(parts["attn.c_attn.weight"]))
-    biases = (x.unflatten(-1, heads) for x in split_qkv(parts["attn.c_attn.bias"]))
+    w_q, w_k, w_v = (x.unflatten(-1, heads).movedim(-2, 1) for x in split_qkv(parts["attn.c_attn.weight"]))
+    b_q, b_k, b_v = (x.unflatten(-1, heads) for x in split_qkv(parts["attn.c_attn.bias"]))
     w_o = parts["attn.c_proj.weight"].unflatten(1, heads)
-    return HeadMatrices(*weights, w_o, *biases, parts["ln_1.weight"], parts["ln_1.bias"])
+    return HeadMatrices(w_q, w_k, w_v, w_o, b_q, b_k, b_v, parts["ln_1.weight"], parts["ln_1.bias"])
 
 
-def read_head_matrices(path, n_heads):
+def read_head_matrices(path: str | os.PathLike, n_heads: int) -> HeadMatrices:
     """The HeadMatrices in a GPT-2's safetensors file, be it whole or its attention tensors alone.
 
     Nothing of the rest is needed, and a file without it can be read here but not run. n_heads is 12
@@ -121,7 +122,7 @@ def read_head_matrices(path, n_heads):
     return head_matrices(tensors, n_heads)
 
 
-def singular_values(a, b):
+def singular_values(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The singular values of a bᵀ, largest first: [..., d] for a and b [..., D, d], without forming D × D.
 
     With a = U R and b = V S (orthonormal columns times d × d), a bᵀ = U (R Sᵀ) Vᵀ has those of R Sᵀ.
@@ -141,7 +142,7 @@ def singular_values(a, b):
     return torch.linalg.svdvals(r @ s.mT)
 
 
-def matrix_table(matrices):
+def matrix_table(matrices: HeadMatrices) -> pd.DataFrame:
     """What the matrices of each head are like: a pandas table, one row a (layer, head).
 
     norm_w_q, norm_w_k, norm_w_v, norm_b_q, norm_b_k: Frobenius norms, √Σ entries².

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,9 +18,17 @@ from numbers import Integral
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from aero_helpers import hub
+from aero_helpers.attention import Change
 from aero_helpers.capture import (
     Attend,
     Layers,
@@ -33,7 +42,7 @@ from aero_helpers.capture import (
     require_all_layers,
 )
 from aero_helpers.checkpoints import quiet, read_checkpoint
-from aero_helpers.matrices import head_matrices
+from aero_helpers.matrices import HeadMatrices, head_matrices
 from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.require import require_count
@@ -85,34 +94,34 @@ class LanguageModel:
             adopt(self.model)
 
     @property
-    def n_layers(self):
+    def n_layers(self) -> int:
         return self.model.config.num_hidden_layers
 
     @property
-    def n_heads(self):
+    def n_heads(self) -> int:
         return self.model.config.num_attention_heads
 
     @property
-    def head_size(self):
+    def head_size(self) -> int:
         return head_size_of(self.model.config)
 
     @property
-    def n_embeddings(self):
+    def n_embeddings(self) -> int:
         """How many tokens the model knows."""
         return self.model.get_input_embeddings().num_embeddings
 
     @property
-    def context(self):
+    def context(self) -> int:
         """The longest text the model can read, in tokens."""
         return self.model.config.max_position_embeddings
 
     @property
-    def change(self):
+    def change(self) -> Change | None:
         """What `intervene` does to the raw scores in this thread or task, or None."""
         return change_in_force(self.model)
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """The SHA-256 sum of the model's weights, buffers and config: what tells two models of one name apart.
 
         Taken anew when the config or, as torch counts, a weight has changed. What torch does not count, a change
@@ -120,15 +129,15 @@ class LanguageModel:
         """
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
         state = [(name, tensor.data_ptr(), tensor._version) for name, tensor in tensors]
-        state.append(what_config_says(self.model.config))
-        if self._fingerprint[0] != state:
-            self._fingerprint = state, sum_of_weights(self.model)
+        now = state, what_config_says(self.model.config)
+        if self._fingerprint[0] != now:
+            self._fingerprint = now, sum_of_weights(self.model)
         return self._fingerprint[1]
 
     def __repr__(self):
         return f"LanguageModel({self.name!r}: {self.n_layers} layers × {self.n_heads} heads × {self.head_size})"
 
-    def encode(self, text, truncate=False):
+    def encode(self, text: str, truncate: bool | int = False) -> tuple[torch.Tensor, list[str]]:
         """(token ids [T], T readable labels) of a text.
 
         `truncate`: True keeps the first tokens that fit into the context, a number the first so many.
@@ -157,14 +166,14 @@ class LanguageModel:
         require_known(token_ids.tolist(), self.n_embeddings, self.tokenizer, self.name)
         return token_ids, labels
 
-    def token_ids(self, text):
+    def token_ids(self, text: str) -> list[int]:
         """The ids of all tokens of a text, a list. Raises ValueError for one that the model does not know."""
         with _one_at_a_time:
             ids = self.tokenizer(text, verbose=False)["input_ids"]
         require_known(ids, self.n_embeddings, self.tokenizer, self.name)
         return ids
 
-    def record(self, text, truncate=False, first_position=0):
+    def record(self, text: str, truncate: bool | int = False, first_position: int = 0) -> AttentionRecord:
         """Run the model on a text and return the AttentionRecord of all its heads.
 
         The text stands at the positions first_position, first_position + 1, …, with nothing before it: for a
@@ -189,7 +198,7 @@ class LanguageModel:
             return AttentionRecord(labels, scores, head_size, self.name + CHANGED, "")
         return AttentionRecord(labels, scores, head_size, self.name, self.fingerprint)
 
-    def queries_and_keys(self, text, truncate=False):
+    def queries_and_keys(self, text: str, truncate: bool | int = False) -> tuple[torch.Tensor, torch.Tensor]:
         """The queries [layer, head, T, head_size] and keys [layer, key head, T, head_size] of a text, float32.
 
         They are what the model multiplies: after the split into heads and any rotation of
@@ -197,7 +206,7 @@ class LanguageModel:
         """
         return queries_and_keys(self.model, self.encode(text, truncate)[0], self.change)
 
-    def head_matrices(self):
+    def head_matrices(self) -> HeadMatrices:
         """The parameters of every head, cut out of a GPT-2's fused tensors: HeadMatrices, copies.
 
         Raises ValueError for another architecture: Llama's has no fused c_attn, and between its
@@ -207,14 +216,14 @@ class LanguageModel:
             raise ValueError(f"{self.name}: expected a GPT-2, with a fused c_attn, got {type(self.model).__name__}")
         return head_matrices(self.model.state_dict(), self.n_heads)
 
-    def loss(self, text, truncate=False):
+    def loss(self, text: str, truncate: bool | int = False) -> float:
         """How badly the model predicts a text: mean cross-entropy of every next token, in nats a token.
 
         Raises what `encode` raises, and ValueError for a text of one token, which has no next one.
         """
         return self.token_losses(text, truncate).mean().item()
 
-    def token_losses(self, text, truncate=False):
+    def token_losses(self, text: str, truncate: bool | int = False) -> torch.Tensor:
         """The cross-entropy of each next token, in nats, float32 [T − 1]: how surprising tokens 1, 2, … were.
 
         Raises what `loss` raises.
@@ -232,7 +241,7 @@ class LanguageModel:
         return losses
 
     @contextmanager
-    def intervene(self, change):
+    def intervene(self, change: Change) -> Iterator["LanguageModel"]:
         """Let the model attend with changed raw scores while the context lasts, in this thread or asyncio task alone.
 
             with lm.intervene(lambda scores, layer: scores.clamp(min=0)):
@@ -269,7 +278,7 @@ class LanguageModel:
             require_all_layers(self.model, seen)
             self._attends_everywhere = True
 
-    def untrained(self):
+    def untrained(self) -> "LanguageModel":
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
         # The reader's own random numbers stay as they are, and weights are weights, whatever is around.
         with torch.random.fork_rng(), torch.device("cpu"), torch.inference_mode(False):
@@ -281,13 +290,13 @@ class LanguageModel:
 _one_at_a_time = threading.Lock()  # a tokenizer keeps state of a call: two at once can stop with "Already borrowed"
 
 
-def what_config_says(config):
+def what_config_says(config: PretrainedConfig) -> str:
     """What a config says of the arithmetic, as JSON: nothing of where the model came from, its type, its outputs."""
     said = {name: value for name, value in config.to_dict().items() if name not in ELSEWHERE and name[0] != "_"}
     return json.dumps(said, sort_keys=True, default=str)
 
 
-def sum_of_weights(model):
+def sum_of_weights(model: PreTrainedModel) -> str:
     """The SHA-256 sum of a model's config, and of names, shapes and numbers of its weights, as hexadecimal digits."""
     total = hashlib.sha256(what_config_says(model.config).encode())
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
@@ -296,7 +305,7 @@ def sum_of_weights(model):
     return total.hexdigest()
 
 
-def load(name="auto"):
+def load(name: str | os.PathLike = "auto") -> LanguageModel:
     """Load a language model by name, or from a folder.
 
     "gpt2"       GPT-2 Small from the Hugging Face hub, pinned revision, safetensors only
@@ -404,6 +413,6 @@ def _load_smollm2():
         ) from error
 
 
-def read_folder(folder, name):
+def read_folder(folder: Path, name: str) -> LanguageModel:
     """A GPT-2 checkpoint as a LanguageModel; ValueError where it is not whole."""
     return LanguageModel(name, *read_checkpoint(folder))

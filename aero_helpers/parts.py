@@ -8,17 +8,19 @@ is the rest: what these words do at these places. The mean over texts has to com
 those that are measured, or their own words pass for position.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import torch
 
 from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import causal_mask, past_of, row_means
-from aero_helpers.recording import require_record, same_model
+from aero_helpers.recording import AttentionRecord, require_record, same_model
 from aero_helpers.require import require_one_of, require_several, require_table
 
 
-def position_profile(records):
+def position_profile(records: Iterable[AttentionRecord]) -> torch.Tensor:
     """The mean of the records' scores, each row less its level: float32 [layer, head, query, key], the future 0.
 
     `records`: any iterable of records of one model and one length (`record.first` cuts them), which are
@@ -33,7 +35,7 @@ def position_profile(records):
     torch.Size([6, 4, 16, 16])
     """
     require_several("records", records, "AttentionRecord")
-    first, total, n = None, 0.0, 0
+    first, total, n = None, torch.zeros((), dtype=torch.float64, device="cpu"), 0
     for record in records:
         first = _require_like(record, first)
         total, n = total + without_level(record.raw_scores.double()), n + 1
@@ -42,7 +44,7 @@ def position_profile(records):
     return (total / n).float()
 
 
-def part_table(records, profile):
+def part_table(records: Iterable[AttentionRecord], profile: torch.Tensor) -> pd.DataFrame:
     """How large the three parts are: a pandas table, one row a (layer, head).
 
     level, position, content: shares of the mean square of the causal raw scores of rows 1, 2, … (row 0 has
@@ -66,7 +68,7 @@ def part_table(records, profile):
     """
     require_several("records", records, "AttentionRecord")
     profile = require_profile(profile).double()
-    first, sums, n_scores = None, 0.0, 0
+    first, sums, n_scores = None, np.zeros(()), 0
     for record in records:
         first = _require_like(record, first, same_length=False)
         if profile.shape[:2] != record.shape or profile.shape[-1] < record.n_tokens:
@@ -82,7 +84,7 @@ def part_table(records, profile):
         content = (visible - profile[..., 1 : record.n_tokens, : record.n_tokens]) * past
         squares = [(scores * past) ** 2, visible**2, content**2]
         sums = sums + torch.stack([square.sum((-2, -1)) for square in squares]).numpy()
-        n_scores += past.sum().item()
+        n_scores += int(past.sum())
     if first is None:
         raise ValueError("records: expected at least one record, got none")
     total, visible, content = sums
@@ -93,7 +95,7 @@ def part_table(records, profile):
     return pd.DataFrame({"layer": layers, "head": heads} | columns | {"mean_square": (total / n_scores).ravel()})
 
 
-def pooled_parts(table, by=None):
+def pooled_parts(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame | pd.Series:
     """`part_table`'s shares over several heads, each head weighted by its mean square: a row for each value of `by`.
 
     With `by` None one row for all heads: a Series of level, position and content.
@@ -116,12 +118,12 @@ def pooled_parts(table, by=None):
     return squares.groupby(table[by]).sum().div(table.groupby(by)["mean_square"].sum(), axis=0)
 
 
-def without_level(scores, layer=None):
+def without_level(scores: torch.Tensor, layer: int | None = None) -> torch.Tensor:
     """Subtract from each row the mean of its past, and put 0 in the future: all that the softmax sees is kept."""
     return (scores - row_means(scores)).masked_fill(~past_of(scores), 0)
 
 
-def require_profile(profile):
+def require_profile(profile: object) -> torch.Tensor:
     """A position profile as a tensor; TypeError for no tensor or array, ValueError for another shape or NaN in it."""
     if not isinstance(profile, (torch.Tensor, np.ndarray)):
         raise TypeError(f"profile: expected what position_profile returns, got {type(profile).__name__}")

@@ -1,8 +1,10 @@
 """What a model's attention heads did with one text, and how it is saved and loaded."""
 
 import json
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import Protocol
 
 import torch
 
@@ -58,21 +60,21 @@ class AttentionRecord:
         object.__setattr__(self, "tokens", tokens)
 
     @property
-    def n_layers(self):
+    def n_layers(self) -> int:
         return self.raw_scores.shape[0]
 
     @property
-    def n_heads(self):
+    def n_heads(self) -> int:
         return self.raw_scores.shape[1]
 
     @property
-    def n_tokens(self):
+    def n_tokens(self) -> int:
         return self.raw_scores.shape[-1]
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """(layers, heads)"""
-        return tuple(self.raw_scores.shape[:2])
+        return self.n_layers, self.n_heads
 
     def __repr__(self):
         return (
@@ -80,20 +82,20 @@ class AttentionRecord:
             f" × {self.n_tokens} tokens, head size {self.head_size})"
         )
 
-    def weights(self):
+    def weights(self) -> torch.Tensor:
         """Attention weights, after scale, causal mask and softmax: float32 [layer, head, query, key]."""
         return attention_weights(self.raw_scores, self.head_size)
 
-    def head_scores(self, layer, head):
+    def head_scores(self, layer: int, head: int) -> torch.Tensor:
         """The raw scores of one head, [query, key]. Raises IndexError out of range."""
         require_head(self, layer, head)
         return self.raw_scores[layer, head].clone()
 
-    def head_weights(self, layer, head):
+    def head_weights(self, layer: int, head: int) -> torch.Tensor:
         """The attention weights of one head, [query, key]. Raises IndexError out of range."""
         return attention_weights(self.head_scores(layer, head), self.head_size)
 
-    def first(self, n_tokens):
+    def first(self, n_tokens: int) -> "AttentionRecord":
         """The record of the first `n_tokens` tokens: what the model gives for them alone, as no token looks ahead.
 
         Raises ValueError for a number that is not 1 to the record's own.
@@ -104,7 +106,7 @@ class AttentionRecord:
         scores = self.raw_scores[..., :n_tokens, :n_tokens]
         return replace(self, tokens=self.tokens[:n_tokens], raw_scores=scores)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write the record to one safetensors file. An older file survives a failed write.
 
         Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
@@ -119,7 +121,7 @@ class AttentionRecord:
         write_whole(path, {"raw_scores": self.raw_scores.numpy()}, about)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "AttentionRecord":
         """Read a record that `save` wrote.
 
         Raises FileNotFoundError, or ValueError where the file is damaged or something else.
@@ -127,18 +129,30 @@ class AttentionRecord:
         arrays, about = read_whole(path, "an attention record", FORMAT)
         try:
             tokens, head_size = json.loads(about["tokens"]), int(about["head_size"])
-            return cls(tokens, arrays["raw_scores"], head_size, about["model_name"], about.get("fingerprint", ""))
+            scores = torch.from_numpy(arrays["raw_scores"])
+            return cls(tokens, scores, head_size, about["model_name"], about.get("fingerprint", ""))
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             got = f"{about} ({error})"
             raise ValueError(f"{path}: expected tokens, head size and model name, got {got:.2000}") from error
 
 
-def require_record(record):
+def require_record(record: object) -> None:
     """Raise TypeError for anything but an AttentionRecord."""
     require_kind("record", record, AttentionRecord)
 
 
-def same_model(a, b):
+class OfOneModel(Protocol):
+    """What records and profiles say of the model that they come from."""
+
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+
+def same_model(a: OfOneModel, b: OfOneModel) -> bool:
     """Whether two records or profiles are of one model: of the same weights, or of one name where either's are unknown
     (a record put together by hand, a file of an earlier version)."""
     if a.fingerprint and b.fingerprint:
@@ -146,7 +160,7 @@ def same_model(a, b):
     return (a.model_name, a.shape) == (b.model_name, b.shape)
 
 
-def require_head(of, layer, head):
+def require_head(of: OfOneModel, layer: int, head: int) -> None:
     """Raise IndexError unless `of`, a record or a profile, has that layer and head; negative numbers count as none."""
     for name, index, count in zip(("layer", "head"), (layer, head), of.shape):
         if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:

@@ -1,7 +1,8 @@
 """What a function asks of its arguments: each check raises an error that names what was expected and what came."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,27 +11,28 @@ MOST = 10**9  # of anything that is counted here
 LABELS = ("text", "kind")  # columns of whatever names its rows; all others hold numbers
 
 
-def require_count(name, value):
+def require_count(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r:.80}")
-    if value > MOST:
+    if int(value) > MOST:
         raise ValueError(f"{name}: expected a whole number up to {MOST:,}, got one of {len(str(value))} digits")
 
 
-def require_number(name, value):
+def require_number(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is one finite real number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or abs(value) == np.inf or value != value:  # NaN alone is not itself
         raise ValueError(f"{name}: expected a finite number, got {value!r:.80}")
 
 
-def require_one_of(name, value, allowed):
+def require_one_of(name: str, value: object, allowed: Iterable[object]) -> None:
     """Raise ValueError unless `value` is one of a few allowed ones."""
     if not isinstance(value, (str, Integral)) or value not in tuple(allowed):
         raise ValueError(f"{name}: expected one of {', '.join(map(str, allowed))}, got {value!r:.80}")
 
 
-def require_kind(name, value, kind):
+def require_kind(name: str, value: object, kind: type) -> None:
     """Raise TypeError unless a value is of one of the package's own classes; say so where it is of a reloaded one."""
     if isinstance(value, kind):
         return
@@ -40,21 +42,21 @@ def require_kind(name, value, kind):
     raise TypeError(f"{name}: expected {'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}, got {got}")
 
 
-def require_several(name, values, kind):
+def require_several(name: str, values: object, kind: str) -> None:
     """Raise TypeError for what cannot be gone through, or gives names instead of things of that kind (a word)."""
     if isinstance(values, (str, bytes, Mapping)) or hasattr(values, "columns") or not hasattr(values, "__iter__"):
         got = type(values).__name__
         raise TypeError(f"{name}: expected several {kind}s, as in a list, got {'one alone' if got == kind else got}")
 
 
-def require_heads(name, table, columns):
+def require_heads(name: str, table: Any, columns: Sequence[str]) -> None:
     """Raise what `require_table` raises, and ValueError for a table with more than one row a (layer, head)."""
     require_table(name, table, ("layer", *columns))
     if "head" in table and table.duplicated(["layer", "head"]).any():
         raise ValueError(f"{name}: expected one row a (layer, head), got several: of texts? mean_over_texts makes one")
 
 
-def require_table(name, table, columns=()):
+def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
     """Raise TypeError for anything but a pandas table, ValueError for one without rows or one of these columns.
 
     Layers and heads are whole numbers, other columns but the LABELS are numbers of numpy's own kinds: numpy,

@@ -1,11 +1,13 @@
 """Numbers about a record: where its raw scores lie, and how sparse its attention is."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import torch
 
 from aero_helpers.attention import attention_weights, causal_mask, require_tensor, row_means
-from aero_helpers.recording import require_record, same_model
+from aero_helpers.recording import AttentionRecord, require_record, same_model
 from aero_helpers.require import require_one_of, require_several, require_table
 
 ENTRIES = {
@@ -19,7 +21,7 @@ ENTRIES = {
 SCORES_AT_ONCE = 2**20  # for whole heads: in float64 and five versions a whole record would not fit beside itself
 
 
-def select_entries(n_tokens, entries="causal"):
+def select_entries(n_tokens: int, entries: str = "causal") -> torch.Tensor:
     """Which scores of a head to count: bool [query, key].
 
     `entries` is one of ENTRIES: the choice changes the share below zero a good deal, so it is
@@ -44,7 +46,7 @@ def select_entries(n_tokens, entries="causal"):
     }[entries]
 
 
-def shift_table(record, entries="causal"):
+def shift_table(record: AttentionRecord, entries: str = "causal") -> pd.DataFrame:
     """One row a (layer, head): a pandas table of what its scores and its weights are like.
 
     Of the raw scores (unscaled) among `entries` (see `select_entries`):
@@ -92,7 +94,7 @@ def _head_statistics(scores, chosen, head_size):
     }
 
 
-def shift_tables(records, entries="causal"):
+def shift_tables(records: Iterable[AttentionRecord], entries: str = "causal") -> pd.DataFrame:
     """`shift_table` of several records, one row a (text, layer, head); text counts from 0.
 
     >>> import aero_helpers as aero
@@ -109,7 +111,7 @@ def shift_tables(records, entries="causal"):
     return pd.concat(tables, keys=range(len(tables)), names=["text", None]).reset_index("text").reset_index(drop=True)
 
 
-def require_one_model(records):
+def require_one_model(records: list[AttentionRecord]) -> None:
     """Raise ValueError unless all records are of one model."""
     for record in records:
         require_record(record)
@@ -118,7 +120,7 @@ def require_one_model(records):
             raise ValueError(f"records: expected records of one model, got {records[0]} and {record}{words}")
 
 
-def mean_over_texts(tables):
+def mean_over_texts(tables: pd.DataFrame) -> pd.DataFrame:
     """What `shift_tables` gives, averaged over the texts: one row a (layer, head).
 
     Raises ValueError for a table that has no column `text`.
@@ -136,7 +138,7 @@ def mean_over_texts(tables):
     return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
 
 
-def own_and_other_keys(queries, keys):
+def own_and_other_keys(queries: torch.Tensor, keys: torch.Tensor) -> pd.DataFrame:
     """Each head's queries with the keys of its own head, and with those of the layer's other heads.
 
     A trap, kept to be shown (lesson 04): it looks like a control and measures nothing. Turn the queries
@@ -183,7 +185,7 @@ def own_and_other_keys(queries, keys):
     return pd.DataFrame(rows, columns=columns)
 
 
-def term_table(terms):
+def term_table(terms: dict[str, torch.Tensor]) -> pd.DataFrame:
     """How large each of `score_terms` is: a pandas table, one row a (term, layer, head).
 
     `terms`: {name: raw scores [layer, head, query, key]}. Over the causal entries, in the unit of
@@ -221,7 +223,7 @@ def term_table(terms):
     return pd.concat(rows, ignore_index=True)
 
 
-def gap_to_key_0(scores):
+def gap_to_key_0(scores: torch.Tensor) -> torch.Tensor:
     """Key 0's score minus the mean of the row's other past keys: [..., query], NaN for query 0."""
     past = causal_mask(scores.shape[-1], scores.device)
     n_others = torch.arange(scores.shape[-1], device=scores.device)

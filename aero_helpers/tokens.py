@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def readable_tokens(tokenizer, text, limit=None):
+def readable_tokens(
+    tokenizer: PreTrainedTokenizerBase, text: str, limit: int | None = None
+) -> tuple[torch.Tensor, list[str]]:
     """(token ids [T], T readable labels) of a text, both cut to `limit` tokens.
 
     A label is the piece of text the token stands for, its leading space included. Where a
@@ -34,7 +37,7 @@ def _overlap(a, b):
     return a[0] < a[1] and a[0] < b[1] and b[0] < a[1]
 
 
-def require_known(token_ids, n_embeddings, tokenizer, name):
+def require_known(token_ids: list[int], n_embeddings: int, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
     """Raise ValueError where a text has a token for which the model has no embedding."""
     largest = max(token_ids, default=0)
     if largest >= n_embeddings:
@@ -44,7 +47,7 @@ def require_known(token_ids, n_embeddings, tokenizer, name):
         )
 
 
-def require_texts(texts):
+def require_texts(texts: object) -> None:
     """Raise TypeError for what iterates, but not over texts: one string, a table or a dict, which gives its names."""
     if isinstance(texts, (str, bytes)):
         raise TypeError("texts: expected an iterable of strings, got one string; put it into a list")

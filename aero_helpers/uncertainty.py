@@ -1,9 +1,11 @@
 """How sure a number is: intervals over what was drawn at random, and rank correlations over heads."""
 
 import warnings
+from collections.abc import Callable, Hashable
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 from pandas.api.types import is_complex_dtype, is_numeric_dtype
 from scipy.stats import bootstrap, rankdata
 
@@ -12,7 +14,13 @@ from aero_helpers.require import require_count, require_number, require_one_of, 
 SEED = 0
 
 
-def interval(table, statistic, by, level=0.95, n_resamples=1000):
+def interval(
+    table: pd.DataFrame,
+    statistic: Callable[[pd.DataFrame], float],
+    by: Hashable,
+    level: float = 0.95,
+    n_resamples: int = 1000,
+) -> tuple[float, float]:
     """(low, high): a bootstrap interval of `statistic(table)`, whole groups of rows drawn anew.
 
     `table` is a pandas table, and `by` names the column of what was drawn at random and
@@ -64,11 +72,13 @@ def interval(table, statistic, by, level=0.95, n_resamples=1000):
             rng=np.random.default_rng(SEED),
         )
     if np.isfinite(found.confidence_interval).all():
-        return tuple(map(float, found.confidence_interval))
+        low, high = found.confidence_interval
+        return float(low), float(high)
     drawn = found.bootstrap_distribution[np.isfinite(found.bootstrap_distribution)]
     if len(drawn) < 0.95 * n_resamples:
         return np.nan, np.nan
-    return tuple(map(float, np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _one_number(value):
@@ -77,7 +87,7 @@ def _one_number(value):
     return float(value)
 
 
-def rank_correlation(table, x, y, given=None):
+def rank_correlation(table: pd.DataFrame, x: str, y: str, given: str | None = None) -> float:
     """Spearman's ρ of the columns x and y over the rows of a table; `given` a third, the partial one.
 
     The partial correlation asks whether x and y still go together among rows that are alike in

@@ -1,5 +1,7 @@
 """What several lessons' exercises are tried on."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
@@ -7,7 +9,7 @@ import torch
 from aero_helpers import attention
 
 
-def drawn(make):
+def drawn(make: Callable[[Callable[..., torch.Tensor]], list]) -> list:
     """`make(draw)`, where draw(*shape) gives standard normal tensors.
 
     Each exercise draws from a generator of its own: one that is put in or taken out changes no other's inputs.
@@ -16,17 +18,17 @@ def drawn(make):
     return make(lambda *shape: torch.randn(shape, generator=generator))
 
 
-def masked(scores, fill=-torch.inf):
+def masked(scores: torch.Tensor, fill: float = -torch.inf) -> torch.Tensor:
     """Scores [..., query, key] with `fill` in the future."""
     return scores.masked_fill(~attention.causal_mask(scores.shape[-1]), fill)
 
 
-def far_below(draw, *shape):
+def far_below(draw: Callable[..., torch.Tensor], *shape: int) -> torch.Tensor:
     """Queries or keys (times −1) whose float64 scores lie near −10¹⁰ times their length, where only −∞ masks."""
     return 1e5 + 1e-5 * draw(*shape).double()
 
 
-def heads_table(seed, n_layers=4, n_heads=3):
+def heads_table(seed: int, n_layers: int = 4, n_heads: int = 3) -> pd.DataFrame:
     """A table like `shift_table`'s, in any order: a third of the heads very negative, the most even ones not quite."""
     rng = np.random.default_rng(seed)
     layers, heads = np.indices((n_layers, n_heads)).reshape(2, -1)

@@ -1,5 +1,6 @@
 """The embedded model: its files, the script that trained it, and the log of its training."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 FOLDER = Path(__file__).parent
 
 
-def training_history():
+def training_history() -> dict[str, np.ndarray]:
     """How mini's raw scores changed while it was trained: {name: array}, measured by `report.py`.
 
     step [n]: optimiser steps, log-spaced, 0 being the untrained model. held_out_loss [n]: nats a
@@ -22,7 +23,7 @@ def training_history():
     return read_history(FOLDER / "history.npz")
 
 
-def read_history(path):
+def read_history(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The history in a file; ValueError where the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:

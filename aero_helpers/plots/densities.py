@@ -1,11 +1,15 @@
 """Curves: how scores lie, over a layer, a model, a training."""
 
+from collections.abc import Iterable, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
-from aero_helpers.arrays import real_numbers
+from aero_helpers.arrays import Numbers, real_numbers
 from aero_helpers.kde import Density, density
 from aero_helpers.language import say
 from aero_helpers.plots.style import KEY_0, OTHER_KEYS, SEQUENTIAL, TRAINED, UNTRAINED, drawable, sheet
@@ -17,7 +21,7 @@ FILM_STEPS = (0, 10, 32, 100, 316, 1000, 3162, 6000)
 RIDGE_REACH = (-3, 3)
 
 
-def bandwidth_view(values, bandwidth):
+def bandwidth_view(values: Numbers, bandwidth: str | float) -> Figure:
     """A histogram of the values and their density for one bandwidth; three rules' choices below. Returns the Figure."""
     chosen = density(values, bandwidth)
     values = real_numbers(values)
@@ -40,7 +44,9 @@ def _chosen_by(rule, values):
         return "–"
 
 
-def density_map(curves, low, high, xlabel, ax=None):
+def density_map(
+    curves: Sequence[Sequence[Density]], low: float, high: float, xlabel: str, ax: Axes | None = None
+) -> Axes:
     """The densities of all layers as a heatmap: layer downwards, value to the right. Returns the Axes.
 
     `curves`: for each layer the Density of each of its heads; shown is their mean, from low to high.
@@ -69,7 +75,7 @@ def density_map(curves, low, high, xlabel, ax=None):
     return ax
 
 
-def score_densities(trained, untrained, entries="causal"):
+def score_densities(trained: AttentionRecord, untrained: AttentionRecord, entries: str = "causal") -> Figure:
     """Density of the raw scores of all heads, untrained beside trained. Returns the Figure.
 
     Each has its own horizontal scale, centred on 0: an untrained model's scores are far smaller.
@@ -92,7 +98,7 @@ def score_densities(trained, untrained, entries="causal"):
     return fig
 
 
-def layer_ridges(records, ax=None):
+def layer_ridges(records: AttentionRecord | Iterable[AttentionRecord], ax: Axes | None = None) -> Axes:
     """Density of the raw scores by layer, key 0 apart from all other keys. Returns the Axes.
 
     `records`: one record, or several of one model, whose scores are pooled. A curve is the mean of
@@ -124,7 +130,7 @@ def layer_ridges(records, ax=None):
     return ax
 
 
-def training_stills(history):
+def training_stills(history: dict[str, np.ndarray]) -> Figure:
     """The raw scores of each layer while mini learns, one ridge a step: the film as one still. Returns the Figure.
 
     `history`: `aero.training_history()`. Scores grow a hundredfold, so each ridge is drawn in units
@@ -146,7 +152,7 @@ def training_stills(history):
     return fig
 
 
-def training_frame(history, step):
+def training_frame(history: dict[str, np.ndarray], step: int) -> Figure:
     """One frame of that film: the raw scores of all layers at one step of `history["step"]`. Returns the Figure."""
     _require_history(history)
     require_one_of("step", step, [int(known) for known in history["step"]])

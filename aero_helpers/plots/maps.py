@@ -1,18 +1,21 @@
 """Maps: one head's scores or weights, query by key."""
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aero_helpers.arrays import plain_tensor
+from aero_helpers.arrays import Numbers, plain_tensor
 from aero_helpers.attention import causal_mask
 from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.plots.style import DIVERGING, KEY_0, OTHER_KEYS, SEQUENTIAL, Sheet, drawable, label, sheet
-from aero_helpers.recording import require_record
+from aero_helpers.recording import AttentionRecord, require_record
 from aero_helpers.require import require_one_of, require_several
 from aero_helpers.shift import select_entries
 
@@ -20,7 +23,9 @@ MOST_TOKENS = 40  # that a map names: of a longer text each second, third, …, 
 MAP_TITLES = {"weights": ("trọng số chú ý", "attention weight"), "scores": ("điểm thô q·k", "raw score q·k")}
 
 
-def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
+def attention_map(
+    matrix: Numbers, tokens: Sequence[str], kind: str = "weights", title: str | None = None, ax: Axes | None = None
+) -> Axes:
     """One head as a heatmap, [query, key] with tokens on both axes. Returns the Axes.
 
     kind: "weights" (0 to 1) or "scores" (raw, colours centred on 0). The future is left blank.
@@ -44,7 +49,7 @@ def attention_map(matrix, tokens, kind="weights", title=None, ax=None):
     return ax
 
 
-def head_maps(record, layer, kind="weights"):
+def head_maps(record: AttentionRecord, layer: int, kind: str = "weights") -> Figure:
     """All heads of a layer side by side, tokens on the axes. Returns the Figure.
 
     Of a text longer than MOST_TOKENS each second, third, … token is named, and a line says so.
@@ -69,7 +74,9 @@ def head_maps(record, layer, kind="weights"):
     return fig
 
 
-def head_view(record, layer, head, query, kind="weights", with_key_0=True):
+def head_view(
+    record: AttentionRecord, layer: int, head: int, query: int, kind: str = "weights", with_key_0: bool = True
+) -> Figure:
     """One head and one row of it: the map, the row's scores and their softmax, the head's density. Returns the Figure.
 
     kind: "weights" or "scores", what the map shows. `with_key_0` false leaves key 0 out everywhere, of

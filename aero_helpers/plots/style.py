@@ -2,6 +2,7 @@
 
 import unicodedata
 from functools import cache
+from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -39,7 +40,7 @@ class Sheet(Figure):
         display({mime: data for mime, data in shown.items() if data is not None}, raw=True)
 
 
-def use_style():
+def use_style() -> None:
     """Draw from now on in the course's style: large type, light background, figures of 110 dpi."""
     sns.set_theme("notebook", "ticks", font=FONT, font_scale=1.05)
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "axes.titlesize": 13})
@@ -48,13 +49,13 @@ def use_style():
     )
 
 
-def label(token):
+def label(token: str) -> str:
     """A token on an axis: no blanks around it, no letter without a glyph, no more than LONGEST_LABEL letters."""
     shown = drawable(token.strip(" ").replace("\n", "⏎")) or "␣"
     return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
 
 
-def drawable(text):
+def drawable(text: str) -> str:
     """A text with □ for each letter that FONT has no picture of; Vietnamese letters composed, as a font has them."""
     return "".join(c if c.isprintable() and ord(c) in _glyphs() else "□" for c in unicodedata.normalize("NFC", text))
 
@@ -64,6 +65,6 @@ def _glyphs():
     return frozenset(font_manager.get_font(font_manager.findfont(FONT)).get_charmap())
 
 
-def sheet(size, *rows_and_columns, **shared):
+def sheet(size: tuple[float, float], *rows_and_columns: int, **shared: Any) -> tuple[Figure, Any]:
     """(Figure, Axes) that lay themselves out; `size` in inches."""
     return plt.subplots(*rows_and_columns, figsize=size, layout="constrained", FigureClass=Sheet, **shared)

@@ -1,13 +1,18 @@
 """Tables as figures and for reading: one dot or cell a head, one row a layer."""
 
 import re
+from collections.abc import Iterable
 from html import escape
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 from scipy.stats import t as student_t
 
 from aero_helpers.language import say
@@ -46,7 +51,7 @@ LINK_TITLES = {
 }
 
 
-def captioned(table, vi, en):
+def captioned(table: pd.DataFrame, vi: str, en: str) -> Styler:
     """A table for reading, in the chosen language: caption, readable headings, two decimals. Returns a Styler.
 
     >>> styled = captioned(pd.DataFrame({"layer": [0], "entropy": [0.5]}), "Một đầu", "One head")
@@ -81,7 +86,7 @@ def _literal(text):
     return re.sub(r"[$\\]", r"<span>\g<0></span>", escape(str(text)))
 
 
-def layer_head_map(table, column="share_below_zero", ax=None):
+def layer_head_map(table: pd.DataFrame, column: str = "share_below_zero", ax: Axes | None = None) -> Axes:
     """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
     require_one_of("column", column, COLUMN_TITLES)
     require_heads("table", table, ("head", column))
@@ -100,7 +105,7 @@ def layer_head_map(table, column="share_below_zero", ax=None):
     return ax
 
 
-def laminar_profile(table, columns, null=None):
+def laminar_profile(table: pd.DataFrame, columns: str | Iterable[str], null: pd.DataFrame | None = None) -> Figure:
     """How statistics run through the layers: layer downwards, one dot a head. Returns the Figure.
 
     `table`: one row a (layer, head), of `shift_table`, `matrix_table` or a Profile. The line is the
@@ -135,7 +140,7 @@ def laminar_profile(table, columns, null=None):
     return fig
 
 
-def against_entropy(table, column, ax=None):
+def against_entropy(table: pd.DataFrame, column: str, ax: Axes | None = None) -> Axes:
     """A column of `shift_table` against entropy, one dot a head. Returns the Axes.
 
     ρ is Spearman's rank correlation over the heads. The heads farthest from the middle are labelled
@@ -154,7 +159,7 @@ def against_entropy(table, column, ax=None):
     return ax
 
 
-def what_goes_with_sparsity(table):
+def what_goes_with_sparsity(table: pd.DataFrame) -> Figure:
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
     columns = "share_below_zero", "row_spread", "sink_gap"
     require_heads("table", table, ("head", *columns, "entropy"))
@@ -166,7 +171,7 @@ def what_goes_with_sparsity(table):
     return fig
 
 
-def score_parts(table, profile):
+def score_parts(table: pd.DataFrame, profile: torch.Tensor) -> Figure:
     """What a score is made of, and what its position part looks like. Returns the Figure.
 
     table: `part_table`'s. Left: for each layer the shares of the mean square, its heads pooled. profile:
@@ -202,7 +207,7 @@ def score_parts(table, profile):
     return fig
 
 
-def link_scatter(shares):
+def link_scatter(shares: pd.DataFrame) -> Figure:
     """Attention on grammatical links against what distance alone gives, one dot a head. Returns the Figure.
 
     `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
@@ -226,7 +231,7 @@ def link_scatter(shares):
     return fig
 
 
-def rival_bars(shares, heads):
+def rival_bars(shares: pd.DataFrame, heads: int) -> Figure:
     """Does a head look at the right word, or at the nearest of its kind? Returns the Figure.
 
     `shares`: what `rival_shares` returns. `heads`: {kind: (layer, head)}. A panel a kind, two pairs of bars: the right
