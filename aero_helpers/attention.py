@@ -65,7 +65,8 @@ def split_heads(x: torch.Tensor, n_heads: int) -> torch.Tensor:
             f"x: expected [..., T, D] with D divisible by {n_heads} heads, got {_shape(x)}"
             f" ({x.shape[-1]} / {n_heads} leaves {x.shape[-1] % n_heads})"
         )
-    return x.unflatten(-1, (n_heads, x.shape[-1] // n_heads)).transpose(-3, -2)
+    by_token = x.unflatten(-1, (n_heads, x.shape[-1] // n_heads))  # [..., T, head, head_size]
+    return by_token.transpose(-3, -2)  # [..., head, T, head_size]
 
 
 def merge_heads(x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +77,8 @@ def merge_heads(x: torch.Tensor) -> torch.Tensor:
             [4., 5., 6., 7.]])
     """
     require_tensor("x", x, least_dims=3)
-    return x.transpose(-3, -2).flatten(-2)
+    by_token = x.transpose(-3, -2)  # [..., T, head, head_size]
+    return by_token.flatten(-2)  # [..., T, head * head_size]
 
 
 def raw_scores(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
@@ -94,7 +96,7 @@ def raw_scores(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"q and k: expected the same kind of numbers, got {q.dtype} and {k.dtype}")
     if q.shape[-1] != k.shape[-1] or q.shape[:-2] != k.shape[:-2]:
         raise ValueError(f"q and k: expected the same heads and the same head size, got {_shape(q)} and {_shape(k)}")
-    return q @ k.transpose(-1, -2)
+    return q @ k.transpose(-1, -2)  # [..., query, head_size] @ [..., head_size, key] -> [..., query, key]
 
 
 def score_terms(q: torch.Tensor, k: torch.Tensor, b_q: torch.Tensor, b_k: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -123,7 +125,7 @@ def score_terms(q: torch.Tensor, k: torch.Tensor, b_q: torch.Tensor, b_k: torch.
         if bias.shape != x.shape[:-2] + x.shape[-1:]:
             raise ValueError(f"{name}: expected {_shape(x[..., 0, :])}, one a head, got {_shape(bias)}")
     constant_q, constant_k = b_q[..., None, :].expand_as(q), b_k[..., None, :].expand_as(k)
-    free_q, free_k = q - constant_q, k - constant_k
+    free_q, free_k = q - constant_q, k - constant_k  # [..., head, T, head_size] each
     return {
         "q·k": raw_scores(free_q, free_k),
         "b_Q·k": raw_scores(constant_q, free_k),
@@ -153,8 +155,8 @@ def attention_weights(raw_scores: torch.Tensor, head_size: int) -> torch.Tensor:
         raise ValueError(f"raw_scores: expected [..., T, T] with T at least 1, got {_shape(raw_scores)}")
     require_count("head_size", head_size)
     computed_in = torch.promote_types(raw_scores.dtype, torch.float32)
-    scaled = raw_scores.to(computed_in) / math.sqrt(head_size)
-    past = causal_mask(raw_scores.shape[-1], device=raw_scores.device)
+    scaled = raw_scores.to(computed_in) / math.sqrt(head_size)  # [..., query, key]
+    past = causal_mask(raw_scores.shape[-1], device=raw_scores.device)  # [query, key]
     return scaled.masked_fill(~past, -math.inf).softmax(dim=-1).to(raw_scores.dtype)
 
 
@@ -167,7 +169,7 @@ def row_means(scores: torch.Tensor) -> torch.Tensor:
     Raises TypeError if `scores` is no floating-point tensor, ValueError for more queries than keys.
     """
     past = past_of(scores)
-    return scores.masked_fill(~past, 0).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)
+    return scores.masked_fill(~past, 0).sum(-1, keepdim=True) / past.sum(-1, keepdim=True)  # [..., query, 1]
 
 
 def past_of(scores: torch.Tensor) -> torch.Tensor:

@@ -183,10 +183,11 @@ class Attend:
         if self.change is None:
             return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         scaled = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-        weights = scaled.masked_fill(~visible, -math.inf).softmax(dim=-1).to(value.dtype)
+        weights = scaled.masked_fill(~visible, -math.inf).softmax(dim=-1).to(value.dtype)  # [batch, head, query, key]
         if not weights.isfinite().all():
             raise ValueError("change: expected a finite score in each row's past, got a row of −∞ or a score of ∞")
-        return (weights @ value.repeat_interleave(shared_by, dim=1)).transpose(1, 2), weights
+        output = weights @ value.repeat_interleave(shared_by, dim=1)  # [batch, head, query, head_size]
+        return output.transpose(1, 2), weights
 
 
 def _checked_change(changed, scores, shape):
@@ -297,7 +298,8 @@ def capture(
         return attention(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
 
     _run(model, function, token_ids, first_position)
-    return torch.stack(by_layer.of(model)), head_size_of(model.config)
+    scores = torch.stack(by_layer.of(model))  # [layer, head, query, key]
+    return scores, head_size_of(model.config)
 
 
 def queries_and_keys(
@@ -321,7 +323,7 @@ def queries_and_keys(
 
     _run(model, look, token_ids)
     queries, keys = zip(*taken.of(model))
-    return torch.stack(queries), torch.stack(keys)
+    return torch.stack(queries), torch.stack(keys)  # [layer, head, T, head_size], [layer, key head, T, head_size]
 
 
 def _run(model, function, token_ids, first_position=0):
