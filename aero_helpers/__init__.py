@@ -5,8 +5,9 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: require, files, arrays, attention, tokens → recording, capture, matrices, checkpoints, hub →
-models, shift, parts, kde, links, uncertainty → corpus, interventions, plots → explorer, checking → exercises.
+Rooms with one-way doors: require, language, files, arrays, attention, tokens → recording, capture, matrices,
+checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions, plots →
+explorer, checking → exercises.
 """
 
 from aero_helpers import plots

@@ -20,7 +20,7 @@ from tokenizers import normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import aero_helpers as aero
-from aero_helpers import corpus
+from aero_helpers import corpus, streaming
 from aero_helpers.capture import capture
 from aero_helpers.models import LanguageModel
 
@@ -276,7 +276,7 @@ def test_a_killed_process_loses_at_most_a_chunk(mini, texts, tmp_path):
     script = textwrap.dedent("""
         import sys, time
         import aero_helpers as aero
-        from aero_helpers import corpus
+        from aero_helpers import corpus, streaming
         corpus.CHUNK = 2
         def slowly(texts):
             for text in texts:
@@ -304,12 +304,12 @@ def test_a_killed_process_loses_at_most_a_chunk(mini, texts, tmp_path):
 def test_counts_are_kept_when_bins_grow_and_bins_fit_the_scores():
     """Bins double their width when a score lies outside; counts are kept."""
     counts = np.arange(2 * corpus.BINS).reshape(2, corpus.BINS)
-    wide = corpus._coarser(counts, np.array([0, 3]))
+    wide = streaming.coarser(counts, np.array([0, 3]))
     assert np.array_equal(wide[0], counts[0]) and wide[1].sum() == counts[1].sum()
     middle = corpus.BINS // 2
     assert wide[1, middle] == counts[1, middle : middle + 8].sum()
     for largest in (1e-9, 0.3, 1.0, 2.0**11, 500.0):
-        exponent = corpus._exponent_for(np.array([largest]))[0]
+        exponent = streaming.exponent_for(np.array([largest]))[0]
         assert max(largest, 1e-6) < 2.0**exponent * corpus.BINS / 2 <= max(largest, 1e-6) * 2.01
 
 
@@ -317,7 +317,7 @@ KILLED = """
 import os, random, signal, sys, time
 import numpy as np, torch
 import aero_helpers as aero
-from aero_helpers import corpus
+from aero_helpers import corpus, streaming
 
 torch.set_num_threads(1)  # a fork shares no threads
 corpus.CHUNK = 2

@@ -1,5 +1,6 @@
 """The files around the package say the same thing."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -80,6 +81,35 @@ def test_both_plans_name_the_same_places():
         return re.findall(r"^\| (\d+) \| (\d\db?)?", text, re.MULTILINE), re.findall(r"`[^`]+`", text)
 
     assert places("teaching.md") == places("teaching.vi.md")
+
+
+def imported(path):
+    """The package's modules that a file imports, by the first part of their name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aero_helpers"):
+            inner = node.module.split(".")[1:]
+            yield from inner[:1] or (alias.name for alias in node.names)
+
+
+def test_no_door_of_the_package_leads_back():
+    """The rooms are those that the package's own words name; a module imports from its own room or one before it."""
+    words = ast.get_docstring(ast.parse((ROOT / "aero_helpers" / "__init__.py").read_text(encoding="utf-8")))
+    rooms = re.search(r"one-way doors: (.*)\.", words, re.DOTALL)[1].split("→")
+    room_of = {name: i for i, room in enumerate(rooms) for name in re.findall(r"\w+", room)}
+    files = {path: path.relative_to(ROOT / "aero_helpers").parts[0].removesuffix(".py") for path in sources()}
+    assert set(files.values()) - {"__init__"} == set(room_of)
+    for path, name in files.items():
+        if name not in ("__init__", "mini"):  # mini's own report looks at it from outside
+            assert all(room_of[other] <= room_of[name] for other in imported(path)), path
+
+
+def test_no_file_is_too_long_to_be_read_at_once():
+    makers = [*(ROOT / "tools").glob("*.py")]
+    assert [path.name for path in [*sources(), *makers] if path.read_text(encoding="utf-8").count("\n") > 500] == []
+
+
+def sources():
+    return (ROOT / "aero_helpers").rglob("*.py")
 
 
 @pytest.fixture
