@@ -83,6 +83,16 @@ def test_both_plans_name_the_same_places():
     assert places("teaching.md") == places("teaching.vi.md")
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.vi.md"])
+def test_the_package_in_a_few_lines_runs_as_it_stands(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AERO_MODEL", "mini")
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    found = {}
+    exec(block, found)
+    assert found["record"].n_tokens == 8 and (tmp_path / "sea.safetensors").is_file()
+
+
 def imported(path):
     """The package's modules that a file imports, by the first part of their name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
