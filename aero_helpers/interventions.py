@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from aero_helpers.attention import Change, past_of, row_means
-from aero_helpers.models import LanguageModel
+from aero_helpers.models import CHANGED, LanguageModel
 from aero_helpers.parts import require_profile, without_level
 from aero_helpers.recording import AttentionRecord
 from aero_helpers.require import require_kind, require_number
@@ -156,7 +156,8 @@ def intervention_table(lm: LanguageModel, texts: Iterable[str]) -> pd.DataFrame:
 
 def changed_record(record: AttentionRecord, change: Change) -> AttentionRecord:
     """A record whose scores went through `change` afterwards: later layers of the model did not hear of it."""
-    return replace(record, raw_scores=change(record.raw_scores, None))
+    scores = change(record.raw_scores, None)
+    return replace(record, raw_scores=scores, model_name=record.model_name + CHANGED, fingerprint="")
 
 
 def largest_weight_change(record: AttentionRecord, change: Change) -> float:

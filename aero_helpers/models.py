@@ -49,7 +49,7 @@ from aero_helpers.require import require_count
 from aero_helpers.tokens import readable_tokens, require_known
 
 UNTRAINED_SEED = 0
-CHANGED = " (changed scores)"  # in the name of a record that was taken under a change
+CHANGED = " (changed scores)"  # in the name of a record of changed scores, which does not mix with others
 # What a config says of other things than arithmetic.
 ELSEWHERE = {"architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "return_dict"}
 ELSEWHERE |= {

@@ -135,8 +135,10 @@ def test_a_record_of_changed_scores_says_so_and_does_not_mix(mini):
     with mini.intervene(interventions.clip_negative):
         changed = mini.record(TEXT)
     assert changed.model_name == "mini (changed scores)"
-    with pytest.raises(ValueError, match="expected records of one model"):
-        aero.shift_tables([mini.record(TEXT), changed])
+    afterwards = interventions.changed_record(mini.record(TEXT), interventions.clip_negative)
+    for other in (changed, afterwards):
+        with pytest.raises(ValueError, match="expected records of one model"):
+            aero.shift_tables([mini.record(TEXT), other])
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

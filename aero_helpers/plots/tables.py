@@ -231,7 +231,7 @@ def link_scatter(shares: pd.DataFrame) -> Figure:
     return fig
 
 
-def rival_bars(shares: pd.DataFrame, heads: int) -> Figure:
+def rival_bars(shares: pd.DataFrame, heads: dict[str, tuple[int, int]]) -> Figure:
     """Does a head look at the right word, or at the nearest of its kind? Returns the Figure.
 
     `shares`: what `rival_shares` returns. `heads`: {kind: (layer, head)}. A panel a kind, two pairs of bars: the right
