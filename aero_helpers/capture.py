@@ -39,9 +39,8 @@ UNDERSTOOD = {
     "return_dict",
 }
 
-_in_force: ContextVar[tuple] = ContextVar(
-    "attention functions in force", default=()
-)  # of (model, function), the innermost last
+# Pairs of a model and the function in force for it, the innermost last.
+_in_force: ContextVar[tuple] = ContextVar("attention functions in force", default=())
 
 
 def _dispatch(module, *args, **kwargs):

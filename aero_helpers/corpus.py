@@ -244,31 +244,30 @@ def profile(lm: LanguageModel, texts: Iterable[str], checkpoint: str | os.PathLi
         elif checkpoint is not None:  # now, as a folder that is not there should not be found out an hour later
             total._save(checkpoint, _progress(done, fingerprint))
         since, n_before = time.perf_counter(), total.counts[1]
-        for chunk, encoded in _chunks(lm, texts):
+        for encoded in _chunks(lm, texts):
             total = total + _profile_chunk(lm, encoded)
-            done += len(chunk)
+            done += len(encoded)
             _add_to(fingerprint, encoded)
             if checkpoint is not None:
                 total._save(checkpoint, _progress(done, fingerprint))
             speed = (total.counts[1] - n_before) / (time.perf_counter() - since)
             bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
-            bar.update(len(chunk))
+            bar.update(len(encoded))
     if not done:
         raise ValueError("texts: expected at least one, got none (or a generator that was read before)")
     return total
 
 
 def _chunks(lm, texts):
-    """Pairs of lists: the next texts, and their token ids."""
-    chunk, encoded = [], []
+    """Lists of the next texts, each as its token ids."""
+    encoded: list = []
     for text in texts:
-        chunk.append(text)
         encoded.append(_token_ids(lm, text))
-        if len(chunk) == CHUNK or sum(map(len, encoded)) >= CHUNK_TOKENS:
-            yield chunk, encoded
-            chunk, encoded = [], []
-    if chunk:
-        yield chunk, encoded
+        if len(encoded) == CHUNK or sum(map(len, encoded)) >= CHUNK_TOKENS:
+            yield encoded
+            encoded = []
+    if encoded:
+        yield encoded
 
 
 def _progress(done, fingerprint):

@@ -136,7 +136,7 @@ def singular_values(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     require_tensor("b", b, least_dims=2)
     if not (a.isfinite().all() and b.isfinite().all()):
         raise ValueError("a and b: expected finite numbers, got NaN or infinity")
-    if a.shape != b.shape or a.dim() < 2 or a.shape[-1] > a.shape[-2]:
+    if a.shape != b.shape or a.shape[-1] > a.shape[-2]:
         raise ValueError(f"a and b: expected [..., D, d] twice, d ≤ D, got {list(a.shape)} and {list(b.shape)}")
     r, s = (torch.linalg.qr(x.double(), mode="r").R for x in (a, b))
     return torch.linalg.svdvals(r @ s.mT)
