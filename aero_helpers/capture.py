@@ -91,11 +91,27 @@ def attention_function(model: PreTrainedModel, function: Callable) -> Iterator[N
 
 
 def change_in_force(model: PreTrainedModel) -> Change | None:
-    """The change of scores under which `model` runs in this thread or task, or None."""
-    changes: list[Change | None] = [
-        function.change for of, function in _in_force.get() if of is model and isinstance(function, Attend)
-    ]
-    return changes[-1] if changes else None
+    """The change of scores under which `model` runs in this thread or task, or None.
+
+    Raises ValueError where another model's change reaches this one, by modules that the two have in common.
+    """
+    innermost = None
+    for of, function in _in_force.get():
+        if not isinstance(function, Attend):
+            continue
+        if of is model:
+            innermost = function.change
+        elif function.change is not None and not _attending(of).isdisjoint(_attending(model)):
+            raise ValueError(
+                f"{type(model).__name__}: expected attention modules of its own, got some that it shares with a model"
+                " whose scores are changed at the moment; leave that `intervene`, or copy the model (copy.deepcopy)"
+            )
+    return innermost
+
+
+def _attending(model):
+    """The modules that stand for a layer each, which are those that attend."""
+    return {module for module in model.modules() if getattr(module, "layer_idx", None) is not None}
 
 
 _lock = threading.Lock()

@@ -69,7 +69,7 @@ class Profile:
     products: float64 [statistic, layer, head], of numerator times denominator.
     histogram: int64 [layer, head, bin], counts of the causal raw scores. A head's bins are
         2^exponent wide, the middle edge is 0, and none of its scores lies outside.
-    counts: int64, (texts, tokens, texts left out because they had fewer than two tokens).
+    counts: int64, (texts, tokens, texts left out: fewer than two tokens, or half a surrogate pair).
     fingerprint: of the model's weights (`LanguageModel.fingerprint`).
 
     >>> import aero_helpers as aero

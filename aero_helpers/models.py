@@ -112,8 +112,18 @@ class LanguageModel:
 
     @property
     def context(self) -> int:
-        """The longest text the model can read, in tokens."""
-        return self.model.config.max_position_embeddings
+        """The longest text the model can read, in tokens.
+
+        Raises ValueError where the config says another number than the model has embeddings of positions for.
+        """
+        stated = self.model.config.max_position_embeddings
+        learned = getattr(self.model.base_model, "wpe", None)  # GPT-2's; others compute positions
+        if learned is not None and learned.num_embeddings != stated:
+            raise ValueError(
+                f"{self.name}: expected as many embeddings of positions as its config states, {stated}, got"
+                f" {learned.num_embeddings}; config.n_positions states how many there are"
+            )
+        return stated
 
     @property
     def change(self) -> Change | None:

@@ -49,11 +49,14 @@ def require_several(name: str, values: object, kind: str) -> None:
         raise TypeError(f"{name}: expected several {kind}s, as in a list, got {'one alone' if got == kind else got}")
 
 
-def require_heads(name: str, table: Any, columns: Sequence[str]) -> None:
-    """Raise what `require_table` raises, and ValueError for a table with more than one row a (layer, head)."""
-    require_table(name, table, ("layer", *columns))
-    if "head" in table and table.duplicated(["layer", "head"]).any():
-        raise ValueError(f"{name}: expected one row a (layer, head), got several: of texts? mean_over_texts makes one")
+def require_heads(name: str, table: Any, columns: Sequence[str], key: Sequence[str] = ("layer", "head")) -> None:
+    """Raise what `require_table` raises, and ValueError where several rows have one (layer, head), or `key`."""
+    require_table(name, table, (*key, *columns))
+    if table.duplicated(list(key)).any():
+        raise ValueError(
+            f"{name}: expected one row a ({', '.join(key)}), got several; those of several texts go through"
+            " mean_over_texts or link_shares first"
+        )
 
 
 def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
@@ -75,3 +78,5 @@ def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
         if not isinstance(table.dtypes[column], np.dtype) or table.dtypes[column].kind not in dtype:
             makes = f'.astype({{"{column}": {kind}}})'
             raise ValueError(f"{name}: expected {kind}s in {column!r}, got {table.dtypes[column]}; {makes} makes them")
+        if np.isinf(table[column]).any():  # NaN says that there is no number; infinity would be drawn, averaged, ranked
+            raise ValueError(f"{name}: expected finite numbers or NaN in {column!r}, got infinity")

@@ -132,6 +132,7 @@ def mean_over_texts(tables: pd.DataFrame) -> pd.DataFrame:
     24
     """
     require_table("tables", tables, ("text", "layer", "head"))
+    require_table("tables", tables, [column for column in tables if column != "text"])  # a mean asks for numbers
     short = tables.columns[tables.isna().any()]
     if len(short):
         raise ValueError(f"tables: expected numbers, got NaN in {', '.join(short)}: of texts too short for them?")

@@ -15,6 +15,8 @@ from conftest import TEXT, randomised
 from transformers import (
     BertConfig,
     BertLMHeadModel,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
@@ -134,6 +136,17 @@ def test_models_on_one_config_share_nothing(mini):
         assert aero.profile(other, [TEXT]).counts[0] == 1
     with one.intervene(interventions.clip_negative), other.intervene(interventions.lift_rows):
         assert one.record(TEXT).raw_scores.min() == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_change_does_not_reach_another_model_through_shared_modules(mini, way):
+    sharing = deepcopy(mini.model)
+    sharing.transformer.h = mini.model.transformer.h
+    measure = measures(LanguageModel("sharing", sharing, mini.tokenizer))[way]
+    alone = measure(TEXT)
+    with mini.intervene(interventions.clip_negative), pytest.raises(ValueError, match="modules of its own, got some"):
+        measure(TEXT)
+    assert np.array_equal(measure(TEXT), alone)
 
 
 def test_contexts_may_end_in_any_order(mini, lm):
@@ -354,6 +367,16 @@ def test_heads_that_the_config_does_not_state_are_refused(mini):
     lm.model.config.num_attention_heads = 8
     for measure in (lm.record, lambda text: aero.profile(lm, [text])):
         with pytest.raises(ValueError, match="expected 8 heads of 16 numbers, as its config states, got 4 whose"):
+            measure(TEXT)
+
+
+def test_queries_longer_than_values_are_refused(mini):
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    latent = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8}
+    config = DeepseekV3Config(vocab_size=2048, num_key_value_heads=2, first_k_dense_replace=2, **sizes, **latent)
+    lm = LanguageModel("latent attention", DeepseekV3ForCausalLM(config), mini.tokenizer)
+    for measure in (lm.record, lambda text: aero.profile(lm, [text])):
+        with pytest.raises(ValueError, match="got 2 whose queries have 16 and whose values 8"):
             measure(TEXT)
 
 

@@ -3,6 +3,7 @@ import shutil
 import socket
 import time
 import unicodedata
+from copy import deepcopy
 
 import huggingface_hub
 import pytest
@@ -207,6 +208,14 @@ def test_a_text_beyond_the_context_is_counted_and_can_be_cut(mini):
         mini.record(text)
     first = mini.record("At last, " + text, truncate=True)
     assert first.n_tokens == 256 and first.tokens[:2] == mini.encode("At last,")[1][:2]
+
+
+def test_a_context_that_the_embeddings_of_positions_do_not_reach_is_refused(mini):
+    lm = models.LanguageModel("short", deepcopy(mini.model), mini.tokenizer)
+    lm.model.transformer.wpe = torch.nn.Embedding(100, lm.model.config.hidden_size)
+    for measure in (lm.record, lm.loss, lambda text: aero.profile(lm, [text])):
+        with pytest.raises(ValueError, match="expected as many embeddings of positions as its config states, 256, got"):
+            measure("The old man.")
 
 
 def test_a_text_may_be_cut_to_a_number_of_tokens(mini):

@@ -208,7 +208,7 @@ def test_laminar_profile_shows_every_head_and_the_interval_of_the_mean(record, m
     draw(one_head)  # one head has no interval
     lower = plots.laminar_profile(table[table.layer > 2], "entropy")
     assert lower.axes[0].get_ylim() == (5.5, 2.5)
-    with pytest.raises(ValueError, match=r"columns: expected one of .*, got 'norm_w_q'"):
+    with pytest.raises(ValueError, match=r"expected the columns layer, head, norm_w_q"):
         plots.laminar_profile(table, ["norm_w_q"])
     with pytest.raises(ValueError, match=r"columns: expected one of share_below_zero, .*, got 'nothing'"):
         plots.laminar_profile(table, ["nothing"])
@@ -340,6 +340,12 @@ def test_a_table_shows_dollars_and_angles_as_they_are():
     plain = re.sub(r"<[^>]*>", "", html)
     for text in ("$5 and $6", "&lt;b&gt;", r"\(x\)", "$$", "$a_b$", "Giá $5 và $6 &lt;i&gt;"):
         assert text in plain
+
+
+def test_a_table_keeps_the_names_of_its_rows(record):
+    parts = aero.part_table([record], aero.position_profile([record]))
+    html = aero.captioned(aero.pooled_parts(parts, by="layer"), "a", "b").to_html()
+    assert "tầng /\nlayer" in html and html.count("<tr>") == 1 + record.n_layers
 
 
 @pytest.mark.parametrize(

@@ -505,11 +505,23 @@ def test_numbers_that_would_be_wrong_without_a_word_are_refused(mini, tmp_path):
     masked = np.ma.array([1.0, 2, 99], mask=[0, 0, 1])
     shares = {"level": [0.5, NAN], "position": [0.2, NAN], "content": [0.3, NAN], "mean_square": [1.0, 2.0]}
     matrices, words = mini.head_matrices(), pd.DataFrame({"a": ["9", "10"], "b": [1, 2]})
+    table, other = aero.shift_table(mini.record("The old man.")), aero.shift_table(mini.record("A dog."))
+    deeper = other.assign(layer=other.layer + 1)
+    profile, p = aero.position_profile([mini.record("The old man.")]), aero.plots
+    parts = aero.part_table([mini.record("A dog.")], profile)
+    twice = pd.concat([aero.link_shares(aero.link_table([mini.record(s.text)], [s])) for s in aero.read_scenes()[:2]])
     for call, complaint in {
         "NaN": (lambda: aero.own_and_other_keys(queries * NAN, keys), "expected finite numbers of one dtype"),
         "half": (lambda: aero.own_and_other_keys(queries.half(), keys), "expected finite numbers of one dtype"),
         "texts": (lambda: aero.plots.laminar_profile(tables, "entropy"), "expected one row a .layer, head."),
-        "texts, map": (lambda: aero.plots.layer_head_map(tables), "expected one row a .layer, head."),
+        "texts, map": (lambda: p.layer_head_map(tables), "expected one row a .layer, head."),
+        "no heads": (lambda: p.laminar_profile(table.drop(columns="head"), "mean"), "expected the columns layer, head"),
+        "links twice": (lambda: p.link_scatter(twice), "expected one row a .kind, layer, head."),
+        "deeper null": (lambda: p.laminar_profile(table, "mean", deeper), "null: expected the table's layers"),
+        "infinity": (lambda: p.layer_head_map(table.replace({"mean": {table["mean"][0]: np.inf}}), "mean"), "infinity"),
+        "a remark": (lambda: aero.mean_over_texts(tables.assign(remark="good")), "expected floats in 'remark'"),
+        "NaN terms": (lambda: aero.term_table({"a": torch.full((1, 2, 3, 3), NAN)}), "got NaN or infinity"),
+        "negative": (lambda: aero.pooled_parts(parts.assign(mean_square=-parts["mean_square"])), "from 0 up"),
         "shares": (lambda: aero.pooled_parts(pd.DataFrame(shares)), "got NaN among the shares"),
         "nested": (lambda: aero.density([[masked], [masked]]), "got lists of lists of them"),
         "words": (lambda: aero.rank_correlation(words, "a", "b"), "expected numbers"),

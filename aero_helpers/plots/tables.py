@@ -60,6 +60,8 @@ def captioned(table: pd.DataFrame, vi: str, en: str) -> Styler:
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table: expected a pandas DataFrame, got {type(table).__name__}")
+    if any(table.index.names):  # a row's name is half of what it says
+        table = table.reset_index()
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
     titles = plain | COLUMN_TITLES
     shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
@@ -89,7 +91,7 @@ def _literal(text):
 def layer_head_map(table: pd.DataFrame, column: str = "share_below_zero", ax: Axes | None = None) -> Axes:
     """A column of `shift_table` for every head: layer downwards, head to the right. Returns the Axes."""
     require_one_of("column", column, COLUMN_TITLES)
-    require_heads("table", table, ("head", column))
+    require_heads("table", table, (column,))
     grid = table.pivot(index="layer", columns="head", values=column)
     ax = ax or plt.subplots(figsize=(2.4 + 0.5 * grid.shape[1], 1.8 + 0.38 * grid.shape[0]), layout="constrained")[1]
     colours = {"cmap": SEQUENTIAL}
@@ -117,12 +119,17 @@ def laminar_profile(table: pd.DataFrame, columns: str | Iterable[str], null: pd.
     columns = list(columns)
     if not columns:
         raise ValueError("columns: expected at least one, got none")
-    for name, each in {"table": table, "null": table if null is None else null}.items():
-        require_heads(name, each, ())
-        for column in columns:
-            require_one_of("columns", column, [known for known in COLUMN_TITLES if known in each])
-        require_table(name, each, columns)
+    for column in columns:
+        require_one_of("columns", column, COLUMN_TITLES)
+    require_heads("table", table, columns)
     first, last = table["layer"].min(), table["layer"].max()
+    if null is not None:
+        require_heads("null", null, columns)
+        if not null["layer"].between(first, last).all():
+            raise ValueError(
+                f"null: expected the table's layers, {first} to {last}, got {null['layer'].min()} to"
+                f" {null['layer'].max()}; expected the untrained model of the same shape"
+            )
     n_layers = last - first + 1
     size = (1 + 2.6 * len(columns), 2.2 + 0.34 * n_layers)
     fig, axes = sheet(size, 1, len(columns), sharey=True, squeeze=False)
@@ -147,7 +154,7 @@ def against_entropy(table: pd.DataFrame, column: str, ax: Axes | None = None) ->
     "layer.head": all of them where there are few, and no more than MOST_LABELS.
     """
     require_one_of("column", column, COLUMN_TITLES)
-    require_heads("table", table, ("head", column, "entropy"))
+    require_heads("table", table, (column, "entropy"))
     ax = ax or plt.subplots(figsize=(5, 4.4), layout="constrained")[1]
     rho = rank_correlation(table, column, "entropy")
     colour = ROW_SPREAD if column == "row_spread" else UNTRAINED
@@ -162,7 +169,7 @@ def against_entropy(table: pd.DataFrame, column: str, ax: Axes | None = None) ->
 def what_goes_with_sparsity(table: pd.DataFrame) -> Figure:
     """Three answers to "what makes attention sparse": sign, spread, the gap to key 0. Returns the Figure."""
     columns = "share_below_zero", "row_spread", "sink_gap"
-    require_heads("table", table, ("head", *columns, "entropy"))
+    require_heads("table", table, (*columns, "entropy"))
     fig, axes = sheet((11, 4.2), 1, 3, sharey=True)
     for ax, column in zip(axes, columns):
         against_entropy(table, column, ax)
@@ -213,7 +220,7 @@ def link_scatter(shares: pd.DataFrame) -> Figure:
     `shares`: what `link_shares` returns. Above the line: more than distance explains. The heads
     farthest above it are labelled "layer.head".
     """
-    require_table("shares", shares, ("kind", "layer", "head", "share", "expected_share"))
+    require_heads("shares", shares, ("share", "expected_share"), key=("kind", "layer", "head"))
     fig, axes = sheet((11.5, 4), 1, len(LINK_TITLES), sharey=True)
     for ax, (kind, title) in zip(axes, LINK_TITLES.items()):
         heads = shares[shares["kind"] == kind]
