@@ -77,7 +77,7 @@ def is_masked(values: object) -> bool:
     """Whether numpy's mask lies on some of the values, or on one in a list of them."""
     if isinstance(values, (list, tuple)):
         return any(is_masked(x) for x in values if isinstance(x, (list, tuple, np.ma.MaskedArray)))
-    return np.ma.is_masked(values)
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
 
 
 def _unmasked(values, name):

@@ -14,9 +14,10 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import signature
 
 import torch
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
@@ -67,7 +68,12 @@ def adopt(model: PreTrainedModel) -> None:
     elif implementation != NAME:
         raise ValueError(
             f"{type(model).__name__}: expected a model that attends by 'sdpa', torch's own function, got"
-            f" {implementation!r}; model.set_attn_implementation('sdpa') changes it"
+            f" {implementation!r}; "
+            + (
+                "model.set_attn_implementation('sdpa') changes it"
+                if model._supports_sdpa
+                else "this one knows no other"
+            )
         )
 
 
@@ -79,7 +85,7 @@ def attention_function(model: PreTrainedModel, function: Callable) -> Iterator[N
     `function(module, query, key, value, attention_mask, **kwargs)` returns the output
     [batch, T, head, head_size] and the weights or None, as transformers' own do. The mask is what
     the "sdpa" function would get: None where plain causal, else bool [batch, 1, query, key].
-    Raises what `adopt` raises.
+    Raises what `adopt` raises, and at the end the same for a model that was told meanwhile to attend otherwise.
     """
     adopt(model)
     entry = (model, function)
@@ -88,6 +94,11 @@ def attention_function(model: PreTrainedModel, function: Callable) -> Iterator[N
         yield
     finally:
         _in_force.set(tuple(each for each in _in_force.get() if each is not entry))
+    if model.config._attn_implementation != NAME:
+        raise ValueError(
+            f"{type(model).__name__}: expected a model that goes on attending as it did, got"
+            f" set_attn_implementation({model.config._attn_implementation!r}) meanwhile: what ran after it went unseen"
+        )
 
 
 def change_in_force(model: PreTrainedModel) -> Change | None:
@@ -120,7 +131,7 @@ _measured: dict = {}  # model -> [runs under way, its modules that stood in trai
 
 @contextmanager
 def measuring(model: PreTrainedModel) -> Iterator[None]:
-    """Run `model` in evaluation mode, full precision and on its own device, whatever is around.
+    """Run `model` in evaluation mode, full precision and torch's usual device for new tensors, whatever is around.
 
     The last run of several at once gives the mode back.
     """
@@ -132,13 +143,18 @@ def measuring(model: PreTrainedModel) -> Iterator[None]:
             module.training = False
         runs[0] += 1
     try:
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), torch.device(model.device):
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False), _usual_device():
             yield
     finally:
         with _lock:
             runs[0] -= 1
             for module in _measured.pop(model)[1] if not runs[0] else ():
                 module.training = True
+
+
+def _usual_device():
+    """torch's default device as it is by default: without a context where it is, as that costs each call of torch."""
+    return nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
 
 
 class Layers(dict):
@@ -157,7 +173,7 @@ class Layers(dict):
 
 
 def require_all_layers(model: PreTrainedModel, seen: Iterable[int]) -> None:
-    """Raise ValueError unless the layers that were seen are those that the model's config states."""
+    """Raise ValueError unless the layers that were seen are those that the model's config states, in their order."""
     expected, kind = list(range(model.config.num_hidden_layers)), type(model).__name__
     if not seen:
         raise ValueError(f"{kind} does not use transformers' attention interface: none of its layers was seen")
@@ -168,6 +184,11 @@ def require_all_layers(model: PreTrainedModel, seen: Iterable[int]) -> None:
             f" transformers' interface, got {sorted(seen, key=str)}"
             + (f", none of {missing}" if missing else "")
             + "; config.num_hidden_layers states how many layers there are"
+        )
+    if list(seen) != expected:
+        raise ValueError(
+            f"{kind}: expected the layers to attend in the order of their numbers, got {list(seen)}; a layer that was"
+            " moved needs a new number, module.layer_idx, in its attention"
         )
 
 
@@ -202,7 +223,7 @@ class Attend:
         if not weights.isfinite().all():
             raise ValueError("change: expected a finite score in each row's past, got a row of −∞ or a score of ∞")
         output = weights @ value.repeat_interleave(shared_by, dim=1)  # [batch, head, query, head_size]
-        return output.transpose(1, 2), weights
+        return output.transpose(1, 2).contiguous(), weights
 
 
 def _checked_change(changed, scores, shape):
@@ -301,7 +322,8 @@ def capture(
     first_position, first_position + 1, …
 
     Raises ValueError for a model whose attention is not softmax(QKᵀ / √head_size) under a plain
-    causal mask, in each of its layers: `AttentionRecord.weights` would not be its weights.
+    causal mask, in each of its layers: `AttentionRecord.weights` would not be its weights. And for another
+    first position than 0 where a model cannot be told.
     """
     by_layer = Layers()
     copied = change is not None  # a change may hand over the same tensor in each layer
@@ -344,7 +366,9 @@ def queries_and_keys(
 def _run(model, function, token_ids, first_position=0):
     token_ids = token_ids[None].to(model.device)
     places = torch.arange(first_position, first_position + token_ids.shape[1], device=model.device)
-    moved = {"position_ids": places[None]} if first_position else {}  # not every model can be told
+    moved = {"position_ids": places[None]} if first_position else {}
+    if moved and "position_ids" not in signature(model.forward).parameters:
+        raise ValueError(f"first_position: expected 0 for a {type(model).__name__}, which takes no position_ids")
     with measuring(model), attention_function(model, function):
         model(input_ids=token_ids, use_cache=False, **moved)
 

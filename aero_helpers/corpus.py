@@ -28,7 +28,7 @@ from aero_helpers.models import LanguageModel
 from aero_helpers.recording import AttentionRecord, require_head, same_model
 from aero_helpers.require import require_kind
 from aero_helpers.shift import shift_table
-from aero_helpers.streaming import BINS, PER, Streaming, coarser, counted_in
+from aero_helpers.streaming import BINS, PER, Streaming, add_histograms, counted_in
 from aero_helpers.tokens import require_texts
 
 FORMAT = "aero_helpers profile 2"
@@ -109,12 +109,14 @@ class Profile:
             return NotImplemented
         if not same_model(self, other) or self.head_size != other.head_size:
             raise ValueError(f"profiles: expected two of one model, got {self} and {other}")
-        wide = np.maximum(self.exponent, other.exponent)
-        histogram = coarser(self.histogram, wide - self.exponent) + coarser(other.histogram, wide - other.exponent)
+        histogram, exponent = add_histograms(self.histogram, self.exponent, other.histogram, other.exponent)
         sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
-        sums |= {"histogram": histogram, "exponent": wide}
+        sums |= {"histogram": histogram, "exponent": exponent}
         known = self.fingerprint == other.fingerprint  # else of one of them the weights are unknown
         return Profile(self.model_name, self.head_size, **sums, fingerprint=self.fingerprint if known else "")
+
+    def __radd__(self, other):
+        return self if other == 0 else NotImplemented  # what `sum` begins with
 
     def table(self) -> pd.DataFrame:
         """One row a (layer, head): the columns of `shift_table` over the whole corpus, with 95% intervals.
@@ -326,12 +328,14 @@ def _profile_chunk(lm, encoded):
         lengths = torch.tensor([len(window) for window in windows], device="cpu")
         padded = [list(window) + [0] * (max(map(len, windows)) - len(window)) for window in windows]
         ids = torch.tensor(padded, device="cpu")  # whatever torch's default device is
-        streaming = Streaming(lengths.to(lm.model.device), profile)
+        streaming = Streaming(lengths.to(lm.model.device), lm.n_layers, lm.n_heads, lm.head_size)
         with measuring(lm.model), attention_function(lm.model, streaming):
             # the body alone: the logits of every token are no part of any statistic
             lm.model.base_model(input_ids=ids.to(lm.model.device), use_cache=False)
         streaming.layers.of(lm.model)
-        np.add.at(numerators, list(owners), streaming.numerators.numpy())
+        np.add.at(numerators, list(owners), streaming.numerators.cpu().numpy())
+        histogram, exponent = add_histograms(profile.histogram, profile.exponent, *streaming.seen())
+        profile.histogram, profile.exponent = histogram, exponent
         np.add.at(denominators, list(owners), counted_in(lengths.numpy()))
     counted = [len(ids) >= 2 for ids in encoded]
     profile.numerators, profile.squared_numerators = numerators.sum(0), (numerators**2).sum(0)
@@ -349,7 +353,7 @@ def _token_ids(lm, text):
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair is no letter, and no tokenizer takes it
         return []
-    return lm.token_ids(text) if text else []
+    return lm.token_ids(text)
 
 
 def _batches(encoded, context):

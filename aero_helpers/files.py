@@ -27,7 +27,10 @@ def write_whole(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: d
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         unfinished = Path(folder) / path.name
+        unfinished.touch()
+        mode = (path if path.exists() else unfinished).stat().st_mode
         save_file(arrays, unfinished, metadata=about | {"sum": _sum(arrays, about)})
+        unfinished.chmod(mode)  # save_file's own lets nobody else read it
         unfinished.replace(path)
 
 

@@ -118,13 +118,16 @@ INTERVENTIONS = {
 }
 
 
+LEAST_TOKENS = 5  # for each hidden key to have a later query
+
+
 def intervention_table(lm: LanguageModel, texts: Iterable[str]) -> pd.DataFrame:
     """What each of INTERVENTIONS does to the model: a pandas table, the untouched model first.
 
     share_below_zero and entropy as in `shift_table`, mean over heads and texts, with the model
     running under the intervention in every layer (a hidden entry counts as below zero);
     weight_change, the largest change of any attention weight by the intervention on the untouched
-    scores; loss, mean over texts, in nats a token; loss_change.
+    scores; loss, mean over texts, in nats a token; loss_change. Raises ValueError for a text under 5 tokens.
 
     >>> import aero_helpers as aero
     >>> table = aero.intervention_table(aero.load("mini"), ["The old man looked at the sea."])
@@ -142,6 +145,9 @@ def intervention_table(lm: LanguageModel, texts: Iterable[str]) -> pd.DataFrame:
     if not texts:
         raise ValueError("texts: expected at least one, got none")
     untouched = [lm.record(text) for text in texts]
+    for text, record in zip(texts, untouched):
+        if record.n_tokens < LEAST_TOKENS:
+            raise ValueError(f"texts: expected {LEAST_TOKENS} tokens or more, got {record.n_tokens} in {text!r}")
     rows = []
     for name, change in {"as it is": lambda scores, layer: scores, **INTERVENTIONS}.items():
         with lm.intervene(change):

@@ -131,6 +131,10 @@ def density_of_histogram(counts: Numbers, low: float, width: float, bandwidth: s
 def _checked_histogram(counts, low, width):
     """(counts, the middles of their bins), both float64, after all guards."""
     masked, flat = is_masked(counts), real_numbers(counts, "counts")
+    if hasattr(counts, "iloc") and not counts.index.is_monotonic_increasing:
+        raise ValueError(
+            "counts: expected bins from low to high, got a Series in another order; .sort_index() makes it"
+        )
     if masked or np.shape(counts) != flat.shape:
         got = "a masked array" if masked else f"the shape {list(np.shape(counts))}"
         raise ValueError(f"counts: expected one row of numbers, got {got}")

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from aero_helpers.recording import AttentionRecord
-from aero_helpers.require import require_count, require_kind, require_several, require_table
+from aero_helpers.require import require_count, require_kind, require_no_gap, require_several, require_table
 from aero_helpers.shift import require_one_model
 
 SCENES = Path(__file__).parent / "scenes.txt"
@@ -186,6 +186,7 @@ def link_shares(links: pd.DataFrame) -> pd.DataFrame:
     ['kind', 'layer', 'head', 'n_links', 'weight', 'expected', 'non_sink', 'share', 'expected_share']
     """
     require_table("links", links, ("text", *HEADS, "weight", "expected", "non_sink"))
+    require_no_gap("links", links, list(links))
     sums = links.groupby(["kind", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
 
@@ -240,6 +241,7 @@ def rival_shares(rivals: pd.DataFrame) -> pd.DataFrame:
     ['own', 'rival', 'non_sink', 'n_links', 'own_wins', 'own_share', 'rival_share']
     """
     require_table("rivals", rivals, ("text", *HEADS, "rival_is_nearer", "own", "rival", "non_sink"))
+    require_no_gap("rivals", rivals, list(rivals))
     counted = rivals.assign(n_links=1, own_wins=rivals.own > rivals.rival)
     sums = counted.groupby(["kind", "rival_is_nearer", "layer", "head"], as_index=False).sum().drop(columns="text")
     return sums.assign(own_share=sums.own / sums.non_sink, rival_share=sums.rival / sums.non_sink)

@@ -166,4 +166,6 @@ def matrix_table(matrices: HeadMatrices) -> pd.DataFrame:
     columns |= {f"norm_{pair}": square.sum(-1).sqrt() for pair, square in squares.items()}
     columns |= {f"{pair}_top_share": sq[..., :n_top].sum(-1) / sq.sum(-1) for pair, sq in squares.items()}
     layers, heads = np.indices(matrices.w_q.shape[:2]).reshape(2, -1)
-    return pd.DataFrame({"layer": layers, "head": heads} | {name: x.numpy().ravel() for name, x in columns.items()})
+    return pd.DataFrame(
+        {"layer": layers, "head": heads} | {name: x.detach().numpy().ravel() for name, x in columns.items()}
+    )

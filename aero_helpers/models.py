@@ -85,10 +85,13 @@ class LanguageModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    _fingerprint: tuple = field(default=(None, ""), repr=False)
-    _attends_everywhere: bool = field(default=False, repr=False)
+    _fingerprint: tuple = field(default=(None, ""), repr=False, init=False)
 
     def __post_init__(self):
+        if not isinstance(self.model, PreTrainedModel):
+            raise TypeError(f"model: expected one of transformers' models, got {type(self.model).__name__}")
+        if not callable(self.tokenizer):
+            raise TypeError(f"tokenizer: expected the model's tokenizer, got {type(self.tokenizer).__name__}")
         self.model.eval()  # dropout would make every record another one
         if self.model.config._attn_implementation == "sdpa":  # another is refused where it is measured, not here
             adopt(self.model)
@@ -112,11 +115,21 @@ class LanguageModel:
 
     @property
     def context(self) -> int:
-        """The longest text the model can read, in tokens.
+        """The longest text the model can read, in tokens; under "longrope" the longest that it reads with the positions
+        of short ones, so that a text's first tokens are what they are alone.
 
-        Raises ValueError where the config says another number than the model has embeddings of positions for.
+        Raises ValueError where the config says none, or another number than the model has embeddings of positions for.
         """
-        stated = self.model.config.max_position_embeddings
+        config = self.model.config
+        stated = getattr(config, "max_position_embeddings", None)
+        if not isinstance(stated, int):
+            raise ValueError(
+                f"{self.name}: expected a decoder whose config states max_position_embeddings, how long a text may be,"
+                f" got {type(self.model).__name__}"
+            )
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            return min(stated, rope["original_max_position_embeddings"])
         learned = getattr(self.model.base_model, "wpe", None)  # GPT-2's; others compute positions
         if learned is not None and learned.num_embeddings != stated:
             raise ValueError(
@@ -134,11 +147,12 @@ class LanguageModel:
     def fingerprint(self) -> str:
         """The SHA-256 sum of the model's weights, buffers and config: what tells two models of one name apart.
 
-        Taken anew when the config or, as torch counts, a weight has changed. What torch does not count, a change
-        through `.data`, and what no tensor holds, a hook, goes unseen.
+        Taken anew when the config or a weight has changed. torch counts most changes; for those that it does not
+        count, as a fused optimizer's, a few numbers of each tensor are looked at. A change of other numbers through
+        `.data`, and what no tensor holds, a hook, goes unseen.
         """
         tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
-        state = [(name, tensor.data_ptr(), tensor._version) for name, tensor in tensors]
+        state = [(name, tensor.data_ptr(), tensor._version, _a_few_numbers(tensor)) for name, tensor in tensors]
         now = state, what_config_says(self.model.config)
         if self._fingerprint[0] != now:
             self._fingerprint = now, sum_of_weights(self.model)
@@ -160,10 +174,7 @@ class LanguageModel:
             require_count("truncate", limit)
             if limit > self.context:
                 raise ValueError(f"truncate: expected at most {self.context}, the context of {self.name}, got {limit}")
-        if not isinstance(text, str):
-            raise TypeError(f"text: expected a string, got {type(text).__name__}")
-        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
+        _require_text(text)
         with _one_at_a_time:
             token_ids, labels = readable_tokens(self.tokenizer, text, limit)
         if not labels:
@@ -177,7 +188,11 @@ class LanguageModel:
         return token_ids, labels
 
     def token_ids(self, text: str) -> list[int]:
-        """The ids of all tokens of a text, a list. Raises ValueError for one that the model does not know."""
+        """The ids of all tokens of a text, a list.
+
+        Raises TypeError for anything but a string, ValueError for a token that the model does not know.
+        """
+        _require_text(text)
         with _one_at_a_time:
             ids = self.tokenizer(text, verbose=False)["input_ids"]
         require_known(ids, self.n_embeddings, self.tokenizer, self.name)
@@ -188,9 +203,11 @@ class LanguageModel:
 
         The text stands at the positions first_position, first_position + 1, …, with nothing before it: for a
         model of absolute positions something training never showed, for one of rotary positions no change.
-        A record taken within `intervene` says so in its model's name, and does not mix with others.
+        A record taken within `intervene`, or at other positions, says so in its model's name, and does not mix with
+        others.
 
-        Raises what `encode` raises, and ValueError where the last position lies beyond the context.
+        Raises what `encode` raises, and ValueError where the last position lies beyond the context, or where the model
+        cannot be told positions.
         """
         token_ids, labels = self.encode(text, truncate)
         last = self.context - len(labels)
@@ -204,9 +221,10 @@ class LanguageModel:
                 f" got {first_position!r}"
             )
         scores, head_size = capture(self.model, token_ids, self.change, first_position)
+        moved = f" (from position {first_position})" if first_position else ""
         if self.change is not None:  # no weights give these scores
-            return AttentionRecord(labels, scores, head_size, self.name + CHANGED, "")
-        return AttentionRecord(labels, scores, head_size, self.name, self.fingerprint)
+            return AttentionRecord(labels, scores, head_size, self.name + moved + CHANGED, "")
+        return AttentionRecord(labels, scores, head_size, self.name + moved, self.fingerprint + moved)
 
     def queries_and_keys(self, text: str, truncate: bool | int = False) -> tuple[torch.Tensor, torch.Tensor]:
         """The queries [layer, head, T, head_size] and keys [layer, key head, T, head_size] of a text, float32.
@@ -229,7 +247,8 @@ class LanguageModel:
     def loss(self, text: str, truncate: bool | int = False) -> float:
         """How badly the model predicts a text: mean cross-entropy of every next token, in nats a token.
 
-        Raises what `encode` raises, and ValueError for a text of one token, which has no next one.
+        Raises what `encode` raises, and ValueError for a text of one token, which has no next one, and for a model that
+        predicts no next token.
         """
         return self.token_losses(text, truncate).mean().item()
 
@@ -241,6 +260,8 @@ class LanguageModel:
         token_ids, _ = self.encode(text, truncate)
         if len(token_ids) < 2:
             raise ValueError(f"text: expected at least two tokens to predict one, got {len(token_ids)}: {text!r}")
+        if self.model.get_output_embeddings() is None:
+            raise ValueError(f"{self.name}: expected a model that predicts tokens, got {type(self.model).__name__}")
         if self.change is not None:
             adopt(self.model)  # should it attend otherwise by now, the change would not reach it
         with measuring(self.model):
@@ -280,13 +301,11 @@ class LanguageModel:
             require_all_layers(self.model, attend.calls)
 
     def _require_all_layers(self):
-        """Run the model on one token, once, and see whether all of its layers attend through us."""
-        if not self._attends_everywhere:
-            seen = Layers()
-            with measuring(self.model), attention_function(self.model, Attend(lambda module, _: seen.add(module))):
-                self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.model.device), use_cache=False)
-            require_all_layers(self.model, seen)
-            self._attends_everywhere = True
+        """Run the model on one token, and see whether all of its layers attend through us."""
+        seen = Layers()
+        with measuring(self.model), attention_function(self.model, Attend(lambda module, _: seen.add(module))):
+            self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.model.device), use_cache=False)
+        require_all_layers(self.model, seen)
 
     def untrained(self) -> "LanguageModel":
         """The null model: the same architecture and tokenizer, freshly initialised from a fixed seed."""
@@ -295,6 +314,19 @@ class LanguageModel:
             torch.manual_seed(UNTRAINED_SEED)
             model = type(self.model)._from_config(deepcopy(self.model.config), dtype=torch.float32)
         return LanguageModel(f"untrained {self.name}", model, self.tokenizer)
+
+
+def _require_text(text):
+    if not isinstance(text, str):
+        raise TypeError(f"text: expected a string, got {type(text).__name__}")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
+
+
+def _a_few_numbers(tensor, n=8):
+    """Some of a tensor's numbers, evenly spread, as bytes."""
+    flat = tensor.detach().flatten()
+    return flat[:: max(1, len(flat) // n)].cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 _one_at_a_time = threading.Lock()  # a tokenizer keeps state of a call: two at once can stop with "Already borrowed"
@@ -352,7 +384,7 @@ def load(name: str | os.PathLike = "auto") -> LanguageModel:
         return _load_smollm2()
     if not name or not Path(name).is_dir():
         raise ValueError(f"{asked_by}: expected one of {', '.join(NAMES)} or a folder, got {name!r}")
-    return read_folder(Path(name), Path(name).resolve().name)
+    return read_folder(Path(name), os.fsencode(Path(name).resolve().name).decode("utf-8", "replace"))
 
 
 def _best_within_reach():

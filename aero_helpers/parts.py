@@ -17,7 +17,7 @@ import torch
 from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import causal_mask, past_of, row_means
 from aero_helpers.recording import AttentionRecord, require_record, same_model
-from aero_helpers.require import require_one_of, require_several, require_table
+from aero_helpers.require import require_no_gap, require_one_of, require_several, require_table
 
 
 def position_profile(records: Iterable[AttentionRecord]) -> torch.Tensor:
@@ -112,6 +112,7 @@ def pooled_parts(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame | p
         raise ValueError("table: expected mean squares from 0 up, got a negative one")
     if by is not None:
         require_one_of("by", by, tuple(table))
+        require_no_gap("table", table, [by])
     squares = table[names].mul(table["mean_square"], axis=0)
     if by is None:
         return squares.sum() / table["mean_square"].sum()

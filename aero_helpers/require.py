@@ -59,6 +59,15 @@ def require_heads(name: str, table: Any, columns: Sequence[str], key: Sequence[s
         )
 
 
+def require_no_gap(name: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise ValueError where a number or name is missing: sums and groups of pandas pass over it without a word."""
+    short = [column for column in columns if table[column].isna().any()]
+    if short:
+        raise ValueError(
+            f"{name}: expected no gap, got NaN in {', '.join(map(str, short))}: of texts too short for it?"
+        )
+
+
 def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
     """Raise TypeError for anything but a pandas table, ValueError for one without rows or one of these columns.
 

@@ -8,7 +8,7 @@ import torch
 
 from aero_helpers.attention import attention_weights, causal_mask, require_tensor, row_means
 from aero_helpers.recording import AttentionRecord, require_record, same_model
-from aero_helpers.require import require_one_of, require_several, require_table
+from aero_helpers.require import require_no_gap, require_one_of, require_several, require_table
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -133,9 +133,7 @@ def mean_over_texts(tables: pd.DataFrame) -> pd.DataFrame:
     """
     require_table("tables", tables, ("text", "layer", "head"))
     require_table("tables", tables, [column for column in tables if column != "text"])  # a mean asks for numbers
-    short = tables.columns[tables.isna().any()]
-    if len(short):
-        raise ValueError(f"tables: expected numbers, got NaN in {', '.join(short)}: of texts too short for them?")
+    require_no_gap("tables", tables, list(tables))
     return tables.groupby(["layer", "head"], as_index=False).mean().drop(columns="text")
 
 
@@ -162,6 +160,7 @@ def own_and_other_keys(queries: torch.Tensor, keys: torch.Tensor) -> pd.DataFram
     """
     require_tensor("queries", queries, least_dims=4)
     require_tensor("keys", keys, least_dims=4)
+    queries, keys = queries.detach(), keys.detach()
     if queries.dtype != keys.dtype or not (queries.isfinite().all() and keys.isfinite().all()):
         raise ValueError(
             f"queries and keys: expected finite numbers of one dtype, got {queries.dtype} and {keys.dtype},"

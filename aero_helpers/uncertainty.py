@@ -26,13 +26,16 @@ def interval(
     `table` is a pandas table, and `by` names the column of what was drawn at random and
     independently: the text, say. The rows of one text belong together, so a text is drawn with all
     of its rows or not at all; an interval from single rows would claim far more than is known.
-    `statistic` takes a table and returns a number. Bias-corrected and accelerated (BCa): Efron
+    `statistic` takes a table and returns a number. In the tables that it gets groups have numbers
+    for names, because one that is drawn twice counts as two: it may group by them, and not look at
+    what they are. Bias-corrected and accelerated (BCa): Efron
     1987, "Better Bootstrap Confidence Intervals", by `scipy.stats.bootstrap`, seeded. Where
     BCa has no answer (a statistic that takes few values, a few drawn tables for which it is not a
     number), the plain percentiles; (NaN, NaN) where more than one drawn table in twenty gives none.
 
     Raises ValueError where there is no such column, or fewer than 5 groups in it: too few to say
-    how they vary; for a level that does not lie between 0 and 1, and for under 20 resamples.
+    how they vary; for a statistic that changes with the names of the groups, for a level that does not lie between 0
+    and 1, and for under 20 resamples.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"text": range(20), "x": range(20)})
@@ -61,6 +64,7 @@ def interval(
         rows[by] = own_number  # a group drawn twice counts as two groups
         return _one_number(statistic(rows))
 
+    _require_nameless(statistic, table, by, numbers)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # where BCa has no answer, it says so in NaN
         found = bootstrap(
@@ -79,6 +83,21 @@ def interval(
         return np.nan, np.nan
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _require_nameless(statistic, table, by, numbers):
+    """Raise ValueError for a statistic that is another one when the groups get other names, in another order."""
+    expected = _one_number(statistic(table.copy()))
+    for names in (numbers, numbers.max() - numbers):
+        renamed = table.copy()
+        renamed[by] = names
+        got = _one_number(statistic(renamed))
+        if not np.isclose(got, expected, rtol=1e-6, atol=1e-9, equal_nan=True):
+            raise ValueError(
+                f"statistic: expected one that does not look at the names in {by!r}, which are drawn numbers in an"
+                f" interval's tables, got {expected:.6g}, and with other names {got:.6g}; keep what it looks for in a"
+                " column of its own"
+            )
 
 
 def _one_number(value):

@@ -23,6 +23,8 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoConfig,
     GPTNeoForCausalLM,
+    JetMoeConfig,
+    JetMoeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -283,6 +285,37 @@ def test_layers_lost_within_an_intervention_are_named_at_its_end(lm):
         lm.loss(TEXT)
 
 
+@pytest.mark.parametrize("way", ["record", "queries_and_keys", "intervene", "profile"])
+def test_layers_that_changed_places_without_their_numbers_are_refused(lm, way):
+    layers = lm.model.transformer.h
+    layers[0], layers[1] = layers[1], layers[0]
+    with pytest.raises(ValueError, match=r"in the order of their numbers, got \[1, 0, 2, 3, 4, 5\]; .*layer_idx"):
+        measures(lm)[way](TEXT)
+    layers[0].attn.layer_idx, layers[1].attn.layer_idx = 0, 1
+    lm.model.set_attn_implementation("eager")
+    own = lm.model(lm.encode(TEXT)[0][None], output_attentions=True).attentions
+    lm.model.set_attn_implementation("sdpa")
+    assert (lm.record(TEXT).weights() - torch.cat(own)).abs().max() < 1e-5
+
+
+def test_a_model_that_views_its_attentions_output_can_be_changed(mini):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_key_value_heads": 2, "kv_channels": 16}
+    config = JetMoeConfig(vocab_size=2048, intermediate_size=32, num_local_experts=2, num_experts_per_tok=1, **sizes)
+    lm = LanguageModel("mixture", randomised(JetMoeForCausalLM(config)), mini.tokenizer)
+    loss = lm.loss(TEXT)
+    with lm.intervene(lambda scores, layer: scores):
+        assert abs(lm.loss(TEXT) - loss) < 1e-5
+
+
+def test_a_model_told_to_attend_otherwise_within_an_intervention_is_named_at_its_end(lm):
+    told = pytest.raises(ValueError, match=r"got set_attn_implementation\('eager'\) meanwhile")
+    with told, lm.intervene(lambda scores, layer: scores * 0):
+        lm.model.set_attn_implementation("eager")
+        lm.model(lm.encode(TEXT)[0][None])
+    lm.model.set_attn_implementation("sdpa")
+    assert lm.change is None and lm.loss(TEXT) > 0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -402,6 +435,18 @@ def test_a_fingerprint_follows_what_the_config_says_of_arithmetic(mini):
         assert lm.fingerprint != before
     with pytest.raises(ValueError, match="expected two of one model"):
         aero.profile(mini, [TEXT]) + aero.profile(lm, [TEXT])
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+def test_a_fingerprint_follows_a_step_that_torch_does_not_count(lm, mini, optimizer):
+    before, record = lm.fingerprint, lm.record(TEXT)
+    fused = getattr(torch.optim, optimizer)(lm.model.parameters(), lr=1e-2, fused=True)
+    ids = lm.encode(TEXT)[0][None]
+    lm.model(ids, labels=ids).loss.backward()
+    fused.step()
+    assert lm.fingerprint != before
+    with pytest.raises(ValueError, match="of one model"):
+        aero.shift_tables([record, lm.record(TEXT)])
 
 
 def test_a_fingerprint_follows_the_weights_and_nothing_else(lm, mini, tmp_path):

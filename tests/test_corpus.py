@@ -391,6 +391,7 @@ def test_a_checkpoint_of_other_weights_is_refused(mini, texts, tmp_path):
         ValueError, match="expected a checkpoint of mini on these texts, got one of other weights: Profile"
     ):
         aero.profile(mini, texts, checkpoint=tmp_path / "checkpoint")
+    assert repr(sum([aero.profile(mini, texts[:1])] * 2)) == repr(aero.profile(mini, texts[:1] * 2))
     added = aero.profile(mini, texts[:1]) + replace(aero.profile(mini, texts[:1]), fingerprint="")
     assert added.fingerprint == ""  # unknown, as one of them is
 

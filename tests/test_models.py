@@ -6,12 +6,23 @@ import unicodedata
 from copy import deepcopy
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
-from conftest import TEXT
+from conftest import TEXT, randomised
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import (
+    AutoTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2Model,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
 
 import aero_helpers as aero
 from aero_helpers import hub, models
@@ -340,3 +351,43 @@ def test_a_token_that_ends_a_text_is_itself(checkpoint):
     write(checkpoint, "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     labels = aero.load(checkpoint).encode("The old man.")[1]
     assert labels[-2:] == [".", end["content"]]
+
+
+def test_a_text_is_read_with_the_positions_of_short_ones_under_longrope(mini):
+    """Such a model takes other positions for long texts: a batch, a record's first tokens, would be another model's."""
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"max_position_embeddings": 128, "original_max_position_embeddings": 32}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0}
+    rope |= {"short_factor": [1.0] * 8, "long_factor": [8.0] * 8}
+    config = Phi3Config(vocab_size=2048, pad_token_id=0, rope_parameters=rope, **sizes)
+    lm = models.LanguageModel("phi", randomised(Phi3ForCausalLM(config)), mini.tokenizer)
+    long = " ".join(scene.text for scene in aero.read_scenes())
+    assert lm.context == 32
+    with pytest.raises(ValueError, match="at most 32 tokens, the context of phi"):
+        lm.record(long)
+    added = aero.profile(lm, [TEXT]) + aero.profile(lm, [long])
+    assert np.allclose(aero.profile(lm, [TEXT, long]).numerators, added.numerators, rtol=1e-4)
+    record = lm.record(long, truncate=True)
+    assert torch.allclose(record.first(15).raw_scores, lm.record(long, truncate=15).raw_scores, atol=1e-4)
+
+
+def test_what_is_no_language_model_is_refused(mini):
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 2048}
+    body = models.LanguageModel("body", GPT2Model(GPT2Config(**sizes)), mini.tokenizer)
+    with pytest.raises(ValueError, match="expected a model that predicts tokens, got GPT2Model"):
+        body.loss(TEXT)
+    assert body.record(TEXT).shape == (2, 2)
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=2048, hidden_size=32, n_layer=2, n_head=2))
+    with pytest.raises(ValueError, match="expected a decoder whose config states max_position_embeddings"):
+        models.LanguageModel("bloom", bloom, mini.tokenizer).record(TEXT)
+    with pytest.raises(TypeError, match="model: expected one of transformers' models, got str"):
+        models.LanguageModel("x", "gpt2", mini.tokenizer)
+    with pytest.raises(TypeError, match="tokenizer: expected the model's tokenizer, got NoneType"):
+        models.LanguageModel("x", mini.model, None)
+    for text in ([TEXT], None):
+        with pytest.raises(TypeError, match="text: expected a string"):
+            mini.token_ids(text)
+    neo = GPTNeoForCausalLM(GPTNeoConfig(vocab_size=2048, hidden_size=32, num_layers=1, num_heads=2,
+                                         attention_types=[[["global"], 1]]))  # fmt: skip
+    with pytest.raises(ValueError, match="this one knows no other"):
+        models.LanguageModel("neo", neo, mini.tokenizer).record(TEXT)

@@ -342,10 +342,22 @@ def test_a_table_shows_dollars_and_angles_as_they_are():
         assert text in plain
 
 
+def test_what_is_given_as_a_generator_is_drawn_as_a_list_is(record):
+    ticks = [label.get_text() for label in plots.attention_map(record.weights()[0, 0], record.tokens).get_xticklabels()]
+    given = plots.attention_map(record.weights()[0, 0], (token for token in record.tokens))
+    assert [label.get_text() for label in given.get_xticklabels()] == ticks
+    curves = [[aero.density(record.raw_scores[layer, 0])] for layer in range(3)]
+    drawn, given = (plots.density_map(each, -50, 50, "x") for each in (curves, iter(curves)))
+    assert np.array_equal(drawn.images[0].get_array(), given.images[0].get_array())
+
+
 def test_a_table_keeps_the_names_of_its_rows(record):
     parts = aero.part_table([record], aero.position_profile([record]))
     html = aero.captioned(aero.pooled_parts(parts, by="layer"), "a", "b").to_html()
     assert "tầng /\nlayer" in html and html.count("<tr>") == 1 + record.n_layers
+    html = aero.captioned(aero.pooled_parts(parts).to_frame("share"), "a", "b").to_html()
+    assert all(f">{name}<" in html for name in ("level", "position", "content"))
+    assert "<td" in html and ">7<" not in aero.captioned(parts[parts.index == 7], "a", "b").to_html()
 
 
 @pytest.mark.parametrize(

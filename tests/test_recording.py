@@ -7,6 +7,8 @@ import torch
 from conftest import TEXT, randomised
 from safetensors.torch import save_file
 from transformers import (
+    BartConfig,
+    BartForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -19,6 +21,7 @@ from transformers import (
 
 import aero_helpers as aero
 from aero_helpers.capture import capture, queries_and_keys
+from aero_helpers.models import LanguageModel
 from aero_helpers.recording import FORMAT
 from aero_helpers.tokens import readable_tokens
 
@@ -267,7 +270,40 @@ def test_a_text_may_stand_at_later_positions(mini, record):
     assert torch.equal(mini.record(TEXT, first_position=0).raw_scores, record.raw_scores)
 
 
+def test_records_of_other_positions_do_not_mix_and_say_where_they_stood(mini, record, tmp_path):
+    moved = mini.record(TEXT, first_position=100)
+    moved.save(tmp_path / "moved")
+    assert aero.AttentionRecord.load(tmp_path / "moved").model_name == "mini (from position 100)"
+    with pytest.raises(ValueError, match="of one model"):
+        aero.shift_tables([record, moved])
+
+
+def test_a_model_that_cannot_be_told_positions_is_refused(mini):
+    sizes = {
+        "d_model": 32,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "encoder_attention_heads": 2,
+        "encoder_layers": 2,
+        "decoder_ffn_dim": 32,
+    }
+    bart = BartForCausalLM(BartConfig(vocab_size=2048, max_position_embeddings=64, **sizes))
+    lm = LanguageModel("bart", bart, mini.tokenizer)
+    assert lm.record(TEXT).n_layers == 2
+    with pytest.raises(ValueError, match="first_position: expected 0 for a BartForCausalLM"):
+        lm.record(TEXT, first_position=10)
+
+
 @pytest.mark.parametrize("first", [-1, 250, 1.0, True, "0", None])
 def test_positions_beyond_the_context_are_refused(mini, first):
     with pytest.raises(ValueError, match=r"first_position: expected 0 to 2\d\d for \d+ tokens in a context of 256"):
         mini.record(TEXT, first_position=first)
+
+
+def test_a_saved_file_is_for_whom_the_folder_or_the_older_file_is(record, tmp_path):
+    (tmp_path / "usual").touch()
+    record.save(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    (tmp_path / "new").chmod(0o640)
+    record.save(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640

@@ -11,6 +11,7 @@ import sys
 import unicodedata
 import warnings
 from collections import Counter
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -501,6 +502,7 @@ def test_every_function_refuses_what_it_cannot_use(calls):
 
 def test_numbers_that_would_be_wrong_without_a_word_are_refused(mini, tmp_path):
     queries, keys = mini.queries_and_keys("The old man looked.")
+    record = mini.record("The old man looked at the sea.")
     tables = aero.shift_tables([mini.record("The old man."), mini.record("A dog.")])
     masked = np.ma.array([1.0, 2, 99], mask=[0, 0, 1])
     shares = {"level": [0.5, NAN], "position": [0.2, NAN], "content": [0.3, NAN], "mean_square": [1.0, 2.0]}
@@ -509,6 +511,16 @@ def test_numbers_that_would_be_wrong_without_a_word_are_refused(mini, tmp_path):
     deeper = other.assign(layer=other.layer + 1)
     profile, p = aero.position_profile([mini.record("The old man.")]), aero.plots
     parts = aero.part_table([mini.record("A dog.")], profile)
+    rows = aero.link_table([mini.record(s.text) for s in aero.read_scenes()[:3]], aero.read_scenes()[:3])
+    pairs = aero.read_scenes(links.RIVALS)[:2]
+    rivals = aero.rival_table([mini.record(s.text) for s in pairs], pairs)
+    bins = pd.cut(pd.Series([0.5, 1.5, 1.5, 2.5, 2.5, 2.5]), [0, 1, 2, 3])
+    texts = pd.DataFrame({"text": np.random.default_rng(0).permutation(20)}).assign(x=lambda t: (t.text >= 10) * 5.0)
+    dead = replace(record, raw_scores=record.raw_scores * (torch.arange(6) != 2)[:, None, None, None])
+
+    def late(table):
+        return table.x[table.text >= 10].mean()
+
     twice = pd.concat([aero.link_shares(aero.link_table([mini.record(s.text)], [s])) for s in aero.read_scenes()[:2]])
     for call, complaint in {
         "NaN": (lambda: aero.own_and_other_keys(queries * NAN, keys), "expected finite numbers of one dtype"),
@@ -523,6 +535,15 @@ def test_numbers_that_would_be_wrong_without_a_word_are_refused(mini, tmp_path):
         "NaN terms": (lambda: aero.term_table({"a": torch.full((1, 2, 3, 3), NAN)}), "got NaN or infinity"),
         "negative": (lambda: aero.pooled_parts(parts.assign(mean_square=-parts["mean_square"])), "from 0 up"),
         "shares": (lambda: aero.pooled_parts(pd.DataFrame(shares)), "got NaN among the shares"),
+        "NaN links": (lambda: aero.link_shares(rows.assign(weight=rows["weight"].mask(rows.index == 3))), "in weight"),
+        "NaN rivals": (lambda: aero.rival_shares(rivals.assign(own=rivals["own"].mask(rivals.index == 3))), "in own"),
+        "no name": (lambda: aero.pooled_parts(parts.assign(kind=[None, *"a" * (len(parts) - 1)]), "kind"), "in kind"),
+        "sorted by size": (lambda: aero.density_of_histogram(bins.value_counts(), 0, 1), "bins from low to high"),
+        "named texts": (lambda: aero.interval(texts, late, "text"), "does not look at the names in 'text'"),
+        "numbered texts": (lambda: aero.interval(texts.sort_values("text"), late, "text"), "not look at the names"),
+        "short text": (lambda: aero.intervention_table(mini, ["He smiled."]), "expected 5 tokens or more, got 4"),
+        "a head of 0": (lambda: p.layer_ridges(dead), "got a head of layer 2 with one value alone"),
+        "missing": (lambda: aero.density(pd.array([1.0, None, 3.0], "Float64")), "got 1 NaN"),
         "nested": (lambda: aero.density([[masked], [masked]]), "got lists of lists of them"),
         "words": (lambda: aero.rank_correlation(words, "a", "b"), "expected numbers"),
         "bounds": (lambda: aero.density([0.2, 0.5], bounds="01"), "bounds: expected two numbers"),

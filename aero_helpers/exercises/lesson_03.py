@@ -218,6 +218,7 @@ previous_token_head = Exercise(
             (_looking_back(draw, 3, 4, 7, (2, 0)),),
             (_looking_back(draw, 2, 5, 5, (0, 3)),),
             (_looking_back(draw, 5, 3, 6, (4, 1)),),
+            *((masked(draw(3, 4, n_tokens, n_tokens)).softmax(-1),) for n_tokens in range(4, 12)),
         ]
     ),
     right=_previous_token_head,

@@ -158,7 +158,7 @@ def own_keys_among_the_others(q, k, signs):
 
 
 negative_yet_even = Exercise(
-    inputs=[(heads_table(4),), (heads_table(11, 6, 4),), (heads_table(13, 3, 5),)],
+    inputs=[(heads_table(4),), (heads_table(11, 6, 4),), *((heads_table(seed, 3, 5),) for seed in range(12, 16))],
     right=_negative_yet_even,
     result=("hai số (tầng, đầu)", "two numbers (layer, head)"),
 )

@@ -110,7 +110,7 @@ def not_repeated(keys, n_heads):
 
 
 extreme_layers = Exercise(
-    inputs=[(heads_table(3),), (heads_table(4, 6, 4),), (heads_table(5, 3, 5),)],
+    inputs=[(heads_table(3),), (heads_table(4, 6, 4),), *((heads_table(seed, 3, 5),) for seed in range(5, 11))],
     right=_extreme_layers,
     result=("hai số (tầng, tầng)", "two numbers (layer, layer)"),
 )

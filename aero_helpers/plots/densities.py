@@ -55,6 +55,7 @@ def density_map(
     require_number("low", low)
     require_number("high", high)
     require_several("curves", curves, "list of Density")
+    curves = list(curves)
     if not all(
         isinstance(heads, (list, tuple)) and heads and all(isinstance(head, Density) for head in heads)
         for heads in curves
@@ -112,6 +113,9 @@ def layer_ridges(records: AttentionRecord | Iterable[AttentionRecord], ax: Axes 
     if min((record.n_tokens for record in records), default=0) < 3:
         raise ValueError(f"records: expected records of one model, of 3 tokens or more, got {records}")
     n_layers = records[0].n_layers
+    for layer in range(n_layers):
+        if (np.ptp(_pooled(records, layer, "without_key_0"), axis=1) == 0).any():
+            raise ValueError(f"records: expected scores that vary, got a head of layer {layer} with one value alone")
     ax = ax or plt.subplots(figsize=(7.5, 1.4 + 0.5 * n_layers), layout="constrained")[1]
     for layer in range(n_layers):
         for entries, colour in (("without_key_0", OTHER_KEYS), ("key_0", KEY_0)):

@@ -193,10 +193,12 @@ def _label_tokens(ax, tokens, size=10, left=True, below=True):
 
 
 def _tokens(tokens):
-    require_several("tokens", tokens if not isinstance(tokens, str) else list(tokens), "string")
+    tokens = list(tokens) if isinstance(tokens, str) else tokens
+    require_several("tokens", tokens, "string")
+    tokens = list(tokens)
     if not all(isinstance(token, str) for token in tokens):
         raise TypeError(f"tokens: expected strings, got {tokens!r:.80}")
-    return list(tokens)
+    return tokens
 
 
 def _step(tokens):

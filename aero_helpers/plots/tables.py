@@ -12,6 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pandas.api.types import is_integer_dtype
 from pandas.io.formats.style import Styler
 from scipy.stats import t as student_t
 
@@ -60,8 +61,8 @@ def captioned(table: pd.DataFrame, vi: str, en: str) -> Styler:
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table: expected a pandas DataFrame, got {type(table).__name__}")
-    if any(table.index.names):  # a row's name is half of what it says
-        table = table.reset_index()
+    if any(table.index.names) or not is_integer_dtype(table.index):  # a row's name is half of what it says
+        table = table.rename_axis([name or "" for name in table.index.names]).reset_index()
     plain = {"layer": ("tầng", "layer"), "head": ("đầu", "head")}
     titles = plain | COLUMN_TITLES
     shown = table.rename(columns={name: say(*titles[name], between=" /\n") for name in table if name in titles})
