@@ -71,7 +71,7 @@ findings: $(READY) ## measure every claim on every model, write docs/findings.md
 	$(BIN)/python tools/make_findings.py smollm2
 	$(if $(wildcard $(RECORDED)),$(BIN)/python tools/make_findings.py recorded $(RECORDED))
 
-bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (forty minutes; leave the machine alone)
+bench: $(READY) $(LENS)/ready ## what the statistics cost, against other ways (under twenty minutes; leave the machine alone)
 	$(BIN)/python tools/make_performance.py measure $(LENS)/bin/python $(NOVELS)
 
 clean:

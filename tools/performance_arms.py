@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-REPEATS = 5
+REPEATS = 3
 STATUS = Path("/proc/self/status")  # Linux; elsewhere memory is not measured
 
 
