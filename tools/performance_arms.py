@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-REPEATS = 3
+REPEATS = 5
 STATUS = Path("/proc/self/status")  # Linux; elsewhere memory is not measured
 
 
@@ -112,22 +112,12 @@ def lens_hooks(bridge, ids, more, n_layers, n_tokens):
     assert len(below) == n_layers
 
 
-def lens_cache(bridge, ids, more, n_layers, n_tokens):
-    del more["return_type"]
-    _, cache = bridge.run_with_cache(ids, names_filter=lambda name: name.endswith("hook_attn_scores"), **more)
-    n_future = n_tokens * (n_tokens - 1) // 2
-    below = [(cache[f"blocks.{i}.attn.hook_attn_scores"] < 0).sum((-2, -1)) - n_future for i in range(n_layers)]
-    assert len(below) == n_layers
-
-
 FORWARDS = {
     "sdpa": lambda model, ids: plain(model, ids, "sdpa"),
     "sdpa_logits": with_logits,
-    "eager": lambda model, ids: plain(model, ids, "eager"),
     "eager_weights": lambda model, ids: plain(model, ids, "eager", output_attentions=True),
     "ours": ours,
     "lens_hooks": lambda model, ids: lens(model, ids, lens_hooks),
-    "lens_cache": lambda model, ids: lens(model, ids, lens_cache),
 }
 
 
