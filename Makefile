@@ -21,7 +21,7 @@ RECORDED ?= ../shared/gpt2-small
 # A folder of novels as text files, a paragraph a line, for the benchmark's longest run.
 NOVELS ?= $(wildcard ../shared/corpus)
 
-.PHONY: lesson lab test test-colab test-browser test-all slides editions outputs findings bench clean
+.PHONY: lesson lab test test-colab test-browser test-all slides live editions outputs findings bench clean
 
 lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python tools/make_lesson.py
@@ -56,6 +56,10 @@ test-all: test test-colab test-browser ## what CI runs
 
 slides: $(READY) ## a deck for each notebook and language: build/slides/index.html, no network needed
 	$(BIN)/python tools/make_slides.py
+
+live: $(READY) ## mini within a web page, served at http://127.0.0.1:8000/vi/live.html and /en/live.html
+	$(BIN)/python tools/make_live.py
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
 	$(BIN)/python tools/make_editions.py

@@ -5,7 +5,7 @@
     record = lm.record("some text")
     aero.shift_table(record)
 
-Rooms with one-way doors: require, language, files, arrays, attention, tokens → recording, capture, matrices,
+Imports run from left to right: require, language, files, arrays, attention, tokens → recording, capture, matrices,
 checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions, plots →
 explorer, checking → exercises.
 """

@@ -4,6 +4,7 @@
 its mask, a complex number of its imaginary part, a date of being one.
 """
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -71,6 +72,11 @@ def require_unmasked(name: str, values: object) -> None:
     """Raise ValueError where a mask lies on a value: what has a place of its own can't be left out."""
     if is_masked(values):
         raise ValueError(f"{name}: expected a number everywhere, got a masked array; leave the masked part out first")
+
+
+def heads_of(shape: Iterable[int]) -> dict[str, np.ndarray]:
+    """The first columns of a table of one row a (layer, head), in the order of an array [layer, head]."""
+    return dict(zip(("layer", "head"), np.indices(tuple(shape)).reshape(2, -1)))
 
 
 def is_masked(values: object) -> bool:

@@ -5,13 +5,19 @@ Formulas: Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), s
 """
 
 import math
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
 from aero_helpers.require import require_count
 
-Change = Callable[..., torch.Tensor]  # (raw scores [batch, head, query, key], layer or None) -> as many scores
+TINY_WEIGHT = 0.01  # below it a weight counts as next to nothing
+
+
+class Change(Protocol):
+    """change(raw scores [..., head, query, key], layer) -> as many scores; layer None where they are of all layers."""
+
+    def __call__(self, scores: torch.Tensor, layer: int | None, /) -> torch.Tensor: ...
 
 
 def causal_mask(n_tokens: int, device: str | torch.device = "cpu") -> torch.Tensor:

@@ -148,12 +148,13 @@ def measuring(model: PreTrainedModel) -> Iterator[None]:
     finally:
         with _lock:
             runs[0] -= 1
-            for module in _measured.pop(model)[1] if not runs[0] else ():
-                module.training = True
+            if not runs[0]:
+                for module in _measured.pop(model)[1]:
+                    module.training = True
 
 
 def _usual_device():
-    """torch's default device as it is by default: without a context where it is, as that costs each call of torch."""
+    """The processor as torch's default device; no context where it is that already, as one slows each call of torch."""
     return nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
 
 
@@ -207,7 +208,9 @@ class Attend:
     calls: Counter = field(default_factory=Counter)
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
-        visible = require_causal(module, query, key, attention_mask, **kwargs)
+        visible = visible_keys(module, query, key, attention_mask, **kwargs)
+        if self.keep is None and self.change is None:
+            return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         shared_by = query.shape[1] // key.shape[1]  # query heads to a key head: 1 in GPT-2, more in Llama
         scores = raw_scores(query.float(), key.repeat_interleave(shared_by, dim=1).float())
         if self.change is not None:
@@ -237,7 +240,7 @@ def _checked_change(changed, scores, shape):
     return changed.to(scores)
 
 
-def require_causal(
+def visible_keys(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -291,7 +294,7 @@ def require_plain_attention(
     **kwargs,
 ) -> None:
     """Raise ValueError unless a module attends as softmax(QKᵀ / √head_size) under a plain causal mask, unpadded."""
-    visible, head_size = require_causal(module, query, key, mask, **kwargs), query.shape[-1]
+    visible, head_size = visible_keys(module, query, key, mask, **kwargs), query.shape[-1]
     if module.training:
         raise ValueError(f"layer {module.layer_idx}: expected evaluation mode, got training mode set during the run")
     if scaling is not None and not math.isclose(scaling, head_size**-0.5):

@@ -46,7 +46,7 @@ class Verdict:
 class Checker:
     """What exercises and predictions share. `Course` tells each its name and lesson; it remembers how it went."""
 
-    mistakes: list = field(default_factory=list, kw_only=True)  # (wrong function or value, vi, en)
+    mistakes: list[tuple] = field(default_factory=list, kw_only=True)  # (wrong function or value, vi, en)
     name: str = field(default="", kw_only=True)
     lesson: str = field(default="", kw_only=True)
     state: str | None = field(default=None, init=False)  # "right", once it was right, else the last verdict's state
@@ -113,7 +113,7 @@ class Progress:
 class Exercise(Checker):
     """A function to write, or, where there is a `given` one with a mistake in it, to mend."""
 
-    inputs: list  # argument tuples, telling ones first: on a trivial input many mistakes look alike
+    inputs: list[tuple]  # argument tuples, telling ones first: on a trivial input many mistakes look alike
     right: Callable
     result: object  # the wanted shape, in words: a text, or (vi, en)
     given: Callable | None = None
@@ -200,8 +200,8 @@ class Prediction(Checker):
     """A question to answer before the code runs; its value is a word, a number, or several numbers in order."""
 
     right: object
-    why: tuple  # (vi, en), shown with a right answer
-    kind: tuple  # (vi, en): what sort of value is expected
+    why: tuple[str, str]  # (vi, en), shown with a right answer
+    kind: tuple[str, str]  # (vi, en): what sort of value is expected
 
     def __repr__(self):
         return say("Gọi với dự đoán của bạn: check.…(my_prediction)", "Call it with your prediction: check.…(…)")

@@ -21,6 +21,7 @@ import torch
 from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
+from aero_helpers.arrays import heads_of
 from aero_helpers.capture import attention_function, measuring
 from aero_helpers.files import read_whole, write_whole
 from aero_helpers.kde import Density, density_of_histogram
@@ -35,7 +36,7 @@ FORMAT = "aero_helpers profile 2"
 CHUNK = 64  # texts that are cut, sorted by length, batched together and then saved
 CHUNK_TOKENS = 2**15  # where texts are long, fewer: what an interruption costs is a minute, not a library
 BATCH_TOKENS = 2048
-SHARES = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights")  # they lie between 0 and 1
+BETWEEN_0_AND_1 = ("share_below_zero", "sink_weight", "entropy", "share_tiny_weights")
 NUMERATORS = ("numerators", "squared_numerators", "products")  # sums over texts, one a head
 DENOMINATORS = ("denominators", "squared_denominators")  # the same for all heads
 SUMS = (*NUMERATORS, *DENOMINATORS, "histogram", "exponent", "counts")
@@ -134,10 +135,8 @@ class Profile:
             squares = np.maximum(self.squared_numerators - 2 * ratio * self.products + ratio**2 * squared, 0)
             error = np.sqrt(squares * n_texts / (n_texts - 1)) / total  # one text: NaN
             margin = student_t.ppf(0.975, n_texts - 1) * error
-        layers, heads = np.indices(self.exponent.shape).reshape(2, -1)
         columns = {
-            "layer": layers,
-            "head": heads,
+            **heads_of(self.shape),
             "n_scores": int(self.denominators[0]),
             "median": self._medians().ravel(),
         }
@@ -188,7 +187,7 @@ class Profile:
     def _adds_up(self):
         """Whether the numbers can be sums over a corpus: what a file says, a text may have written."""
         sums = [getattr(self, name) for name in NUMERATORS + DENOMINATORS]
-        shares = [i for i, name in enumerate(PER) if name in SHARES]
+        shares = [i for i, name in enumerate(PER) if name in BETWEEN_0_AND_1]
         kinds = all(x.dtype == np.float64 for x in sums) and self.histogram.dtype == self.exponent.dtype == np.int64
         return bool(
             kinds
@@ -236,22 +235,22 @@ def profile(lm: LanguageModel, texts: Iterable[str], checkpoint: str | os.PathLi
     if lm.change is not None:
         raise ValueError(f"{lm.name}: expected a model as it is, got one within lm.intervene; profile it outside")
     require_texts(texts)
-    total, done, fingerprint = _empty(lm), 0, hashlib.sha256()
+    total, done, read = _empty(lm), 0, hashlib.sha256()  # read: the sum of all texts so far
     with tqdm(total=length_hint(texts) or None, unit="text", desc=lm.name) as bar:
         texts = iter(texts)
         if checkpoint is not None and Path(checkpoint).is_file():
             total, about = Profile._load(checkpoint)
-            done = _skip(texts, fingerprint, about.get("progress"), lm, total, checkpoint)
+            done = _skip(texts, read, about.get("progress"), lm, total, checkpoint)
             bar.update(done)
         elif checkpoint is not None:  # now, as a folder that is not there should not be found out an hour later
-            total._save(checkpoint, _progress(done, fingerprint))
+            total._save(checkpoint, _progress(done, read))
         since, n_before = time.perf_counter(), total.counts[1]
         for encoded in _chunks(lm, texts):
             total = total + _profile_chunk(lm, encoded)
             done += len(encoded)
-            _add_to(fingerprint, encoded)
+            _add_to(read, encoded)
             if checkpoint is not None:
-                total._save(checkpoint, _progress(done, fingerprint))
+                total._save(checkpoint, _progress(done, read))
             speed = (total.counts[1] - n_before) / (time.perf_counter() - since)
             bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
             bar.update(len(encoded))
@@ -262,7 +261,7 @@ def profile(lm: LanguageModel, texts: Iterable[str], checkpoint: str | os.PathLi
 
 def _chunks(lm, texts):
     """Lists of the next texts, each as its token ids."""
-    encoded: list = []
+    encoded: list[list[int]] = []
     for text in texts:
         encoded.append(_token_ids(lm, text))
         if len(encoded) == CHUNK or sum(map(len, encoded)) >= CHUNK_TOKENS:
@@ -272,18 +271,18 @@ def _chunks(lm, texts):
         yield encoded
 
 
-def _progress(done, fingerprint):
-    return {"progress": json.dumps([done, fingerprint.hexdigest()])}
+def _progress(done, read):
+    return {"progress": json.dumps([done, read.hexdigest()])}
 
 
-def _skip(texts, fingerprint, progress, lm, total, checkpoint):
+def _skip(texts, read, progress, lm, total, checkpoint):
     """Pass over the texts that a checkpoint has counted, and return how many they are."""
     if progress is None:
         raise ValueError(f"{checkpoint}: expected a checkpoint, got a profile that is finished; give another name")
     done, expected = _read_progress(progress, checkpoint)
-    _add_to(fingerprint, (_token_ids(lm, text) for text in islice(texts, done)))
+    _add_to(read, (_token_ids(lm, text) for text in islice(texts, done)))
     # Here a name is not enough: what is added up can't be taken apart again.
-    same_weights, same_texts = total.fingerprint == lm.fingerprint, fingerprint.hexdigest() == expected
+    same_weights, same_texts = total.fingerprint == lm.fingerprint, read.hexdigest() == expected
     if not (same_weights and same_texts):
         others = "texts" if same_weights else "weights"
         raise ValueError(
@@ -303,10 +302,10 @@ def _read_progress(progress, checkpoint):
     raise ValueError(f"{checkpoint}: expected a checkpoint, got a damaged one: {progress!r:.200}")
 
 
-def _add_to(fingerprint, encoded):
+def _add_to(read, encoded):
     """Add texts as the model reads them, token ids: what another tokenizer makes of a text is another text."""
     for ids in encoded:
-        fingerprint.update(hashlib.sha256(np.array(ids, np.int64).tobytes()).digest())
+        read.update(hashlib.sha256(np.array(ids, np.int64).tobytes()).digest())
 
 
 def _empty(lm):
@@ -334,7 +333,7 @@ def _profile_chunk(lm, encoded):
             lm.model.base_model(input_ids=ids.to(lm.model.device), use_cache=False)
         streaming.layers.of(lm.model)
         np.add.at(numerators, list(owners), streaming.numerators.cpu().numpy())
-        histogram, exponent = add_histograms(profile.histogram, profile.exponent, *streaming.seen())
+        histogram, exponent = add_histograms(profile.histogram, profile.exponent, *streaming.visible_histogram())
         profile.histogram, profile.exponent = histogram, exponent
         np.add.at(denominators, list(owners), counted_in(lengths.numpy()))
     counted = [len(ids) >= 2 for ids in encoded]

@@ -7,20 +7,21 @@ of the keys' places, so that a step of `generate`, one query and all keys so far
 
 from collections.abc import Iterable
 from dataclasses import replace
-from numbers import Integral
 
 import pandas as pd
 import torch
 
 from aero_helpers.attention import Change, past_of, row_means
 from aero_helpers.models import CHANGED, LanguageModel
-from aero_helpers.parts import require_profile, without_level
+from aero_helpers.parts import plain_profile, without_level
 from aero_helpers.recording import AttentionRecord
-from aero_helpers.require import require_kind, require_number
+from aero_helpers.require import is_whole, require_kind, require_number
 from aero_helpers.shift import shift_table
 from aero_helpers.tokens import require_texts
 
-HIDDEN = -1e9  # as good as −∞: its weight is exactly 0 in float32, and statistics stay finite
+# In the place of −∞, which a record refuses: the weight is exactly 0 in float32 all the same. Of a record with hidden
+# keys the share below 0 and all that comes from weights can be read; means, gaps and spreads of scores can not.
+HIDDEN = -1e9
 
 
 def lift_rows(scores: torch.Tensor, layer: int | None = None) -> torch.Tensor:
@@ -44,7 +45,7 @@ def position_alone(profile: torch.Tensor) -> Change:
     `profile`: `position_profile`'s, [layer, head, query, key], of the model and of texts at least as long.
     """
 
-    profile = require_profile(profile)
+    profile = plain_profile(profile)
 
     def change(scores, layer=None):
         return _of_layer(profile, layer, scores).expand_as(scores)
@@ -55,7 +56,7 @@ def position_alone(profile: torch.Tensor) -> Change:
 def content_alone(profile: torch.Tensor) -> Change:
     """Take level and position profile away: where a key stands has no say any more. `profile` as above."""
 
-    profile = require_profile(profile)
+    profile = plain_profile(profile)
 
     def change(scores, layer=None):
         return without_level(scores) - _of_layer(profile, layer, scores)
@@ -93,7 +94,7 @@ def hide_key(key: int) -> Change:
     In a model of rotary positions hiding key 0 in every layer is reading the text without its first token. Raises
     ValueError for a key below 0, and for a text in which no query comes after the key.
     """
-    if isinstance(key, bool) or not isinstance(key, Integral) or key < 0:
+    if not is_whole(key) or key < 0:
         raise ValueError(f"key: expected a whole number of at least 0, got {key!r}")
 
     def change(scores, layer=None):
@@ -107,6 +108,7 @@ def hide_key(key: int) -> Change:
     return change
 
 
+N_HIDDEN = 4  # keys 0 to 3, one at a time
 INTERVENTIONS = {
     "add a constant to each row": lift_rows,
     "set negative scores to 0": clip_negative,
@@ -114,20 +116,20 @@ INTERVENTIONS = {
     "spread × 0.5": scale_spread(0.5),
     "spread × 2": scale_spread(2.0),
     "uniform attention": level_alone,
-    **{f"hide key {key}": hide_key(key) for key in range(4)},
+    **{f"hide key {key}": hide_key(key) for key in range(N_HIDDEN)},
 }
 
 
-LEAST_TOKENS = 5  # for each hidden key to have a later query
+LEAST_TOKENS = N_HIDDEN + 1  # for each hidden key to have a later query
 
 
-def intervention_table(lm: LanguageModel, texts: Iterable[str]) -> pd.DataFrame:
-    """What each of INTERVENTIONS does to the model: a pandas table, the untouched model first.
+def intervention_table(lm: LanguageModel, texts: str | Iterable[str]) -> pd.DataFrame:
+    """What each of INTERVENTIONS does to the model on one text or several: a pandas table, the untouched model first.
 
     share_below_zero and entropy as in `shift_table`, mean over heads and texts, with the model
     running under the intervention in every layer (a hidden entry counts as below zero);
     weight_change, the largest change of any attention weight by the intervention on the untouched
-    scores; loss, mean over texts, in nats a token; loss_change. Raises ValueError for a text under 5 tokens.
+    scores; loss, mean over texts, in nats a token; loss_change. Raises ValueError for a text under LEAST_TOKENS.
 
     >>> import aero_helpers as aero
     >>> table = aero.intervention_table(aero.load("mini"), ["The old man looked at the sea."])

@@ -76,10 +76,10 @@ def density(
     scipy, so weights that say how often a value occurred choose too wide an h; for these there is
     `density_of_histogram`.
     bounds: (low, high) that no value can pass, as (0, 1) for attention weights, ±inf for an open end.
-    The fog that would leak out is reflected back (Silverman, section 2.10).
+    What would leak out of them is reflected back (Silverman, section 2.10).
 
     Each value is shared between the two grid points beside it, then the counts are convolved with
-    the Gaussian: the same fog, added up by the grid point instead of by the value.
+    the Gaussian: the same sum, taken by the grid point instead of by the value.
 
     Raises ValueError for no values, for NaN or infinity, for an unknown rule, for a bandwidth that is
     not positive, where a rule finds none (constant or single values; for "isj" also too few, too even,
@@ -183,7 +183,7 @@ def _linear_counts(values, weights, first, width, n_bins):
 
 
 def _convolve(counts, bandwidth):
-    """Counts convolved with a Gaussian, its width in bins. At the ends the fog is reflected, where there is any."""
+    """Counts convolved with a Gaussian, its width in bins. At a bound what leaks out is reflected."""
     return gaussian_filter1d(counts, bandwidth, mode="reflect", truncate=REACH)
 
 

@@ -12,15 +12,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from aero_helpers.recording import AttentionRecord
-from aero_helpers.require import require_count, require_kind, require_no_gap, require_several, require_table
-from aero_helpers.shift import require_one_model
+from aero_helpers.arrays import heads_of
+from aero_helpers.recording import AttentionRecord, of_one_model
+from aero_helpers.require import is_whole, require_count, require_kind, require_no_gap, require_several, require_table
 
 SCENES = Path(__file__).parent / "scenes.txt"
 RIVALS = Path(__file__).parent / "rivals.txt"
@@ -37,9 +36,9 @@ class Link:
     """
 
     kind: str
-    earlier: tuple
-    later: tuple
-    rival: tuple | None = None
+    earlier: tuple[int, int]
+    later: tuple[int, int]
+    rival: tuple[int, int] | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -136,7 +135,7 @@ def shuffled_texts(scenes: Iterable[Scene], n_texts: int, seed: int = 0) -> list
     (2, 'The farmer sold the white horse in the s')
     """
     require_count("n_texts", n_texts)
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r:.80}")
     generator = np.random.default_rng(seed)
     sentences = [sentence for scene in _scenes(scenes) for sentence in scene.sentences]
@@ -187,7 +186,7 @@ def link_shares(links: pd.DataFrame) -> pd.DataFrame:
     """
     require_table("links", links, ("text", *HEADS, "weight", "expected", "non_sink"))
     require_no_gap("links", links, list(links))
-    sums = links.groupby(["kind", "layer", "head"], as_index=False).sum().drop(columns="text")
+    sums = links.groupby(list(HEADS), as_index=False).sum().drop(columns="text")
     return sums.assign(share=sums.weight / sums.non_sink, expected_share=sums.expected / sums.non_sink)
 
 
@@ -208,7 +207,7 @@ def rival_table(records: Iterable[AttentionRecord], scenes: Iterable[Scene]) -> 
     """
     rows = []
     for i, (record, scene) in enumerate(zip(*_that_belong_together(records, scenes))):
-        weights, layers_heads = _non_sink(record), np.indices(record.shape).reshape(2, -1)
+        weights = _non_sink(record)
         for link in (link for link in scene.links if link.rival):
             places = link.later, link.earlier, link.rival
             queries, own, rival = (_tokens_in(place, record.tokens) for place in places)
@@ -218,11 +217,10 @@ def rival_table(records: Iterable[AttentionRecord], scenes: Iterable[Scene]) -> 
                 raise ValueError(f"link: expected no word of {scene.text!r} at key 0, got {link}")
             of_link = weights[:, :, queries].mean(2)  # [layer, head, key]
             sums = (of_link[..., own].sum(-1), of_link[..., rival].sum(-1), of_link.sum(-1))
-            columns = dict(zip(("layer", "head"), layers_heads)) | dict(
-                zip(("own", "rival", "non_sink"), (each.ravel() for each in sums))
-            )
+            columns = dict(zip(("own", "rival", "non_sink"), (each.ravel() for each in sums)))
             nearer = link.rival[0] > link.earlier[0]
-            rows.append(pd.DataFrame({"text": i, "kind": link.kind, "rival_is_nearer": nearer} | columns))
+            named = {"text": i, "kind": link.kind, "rival_is_nearer": nearer}
+            rows.append(pd.DataFrame(named | heads_of(record.shape) | columns))
     if not rows:
         raise ValueError("scenes: expected links with a rival (see rivals.txt), got none")
     return pd.concat(rows, ignore_index=True)
@@ -256,11 +254,9 @@ def _scenes(scenes):
 
 
 def _that_belong_together(records, scenes):
-    require_several("records", records, "AttentionRecord")
-    records, scenes = list(records), _scenes(scenes)
-    require_one_model(records)
+    records, scenes = list(of_one_model(records)), _scenes(scenes)
     texts = ["".join(record.tokens) for record in records]
-    if not texts or texts != [scene.text for scene in scenes]:
+    if texts != [scene.text for scene in scenes]:
         raise ValueError(
             f"records: expected one of each of {len(scenes)} scenes, in their order, got {texts}"
             " (letters that are cut into several tokens cannot be placed in the text)"
@@ -305,9 +301,8 @@ def _link_rows(i, kind, record, scene, matrices, by_distance):
             (share * non_sink).mean(-1),
             non_sink.mean(-1),
         ]
-    layers, heads = np.indices(matrices.shape[:2]).reshape(2, -1)
     columns = dict(zip(("n_links", "weight", "expected", "non_sink"), sums.reshape(4, -1)))
-    return pd.DataFrame({"text": i, "kind": kind, "layer": layers, "head": heads} | columns)
+    return pd.DataFrame({"text": i, "kind": kind} | heads_of(matrices.shape[:2]) | columns)
 
 
 def _tokens_in(place, tokens):

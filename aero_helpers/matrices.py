@@ -13,12 +13,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from aero_helpers.arrays import plain_tensor
+from aero_helpers.arrays import heads_of, plain_tensor
 from aero_helpers.attention import require_tensor, split_qkv
 from aero_helpers.require import require_count, require_kind
 
@@ -165,7 +164,6 @@ def matrix_table(matrices: HeadMatrices) -> pd.DataFrame:
     columns |= {f"norm_{name}": getattr(matrices, name).double().norm(dim=-1) for name in ("b_q", "b_k")}
     columns |= {f"norm_{pair}": square.sum(-1).sqrt() for pair, square in squares.items()}
     columns |= {f"{pair}_top_share": sq[..., :n_top].sum(-1) / sq.sum(-1) for pair, sq in squares.items()}
-    layers, heads = np.indices(matrices.w_q.shape[:2]).reshape(2, -1)
     return pd.DataFrame(
-        {"layer": layers, "head": heads} | {name: x.detach().numpy().ravel() for name, x in columns.items()}
+        heads_of(matrices.w_q.shape[:2]) | {name: x.detach().numpy().ravel() for name, x in columns.items()}
     )

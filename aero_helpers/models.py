@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -45,7 +44,7 @@ from aero_helpers.checkpoints import quiet, read_checkpoint
 from aero_helpers.matrices import HeadMatrices, head_matrices
 from aero_helpers.mini import FOLDER as MINI_FOLDER
 from aero_helpers.recording import AttentionRecord
-from aero_helpers.require import require_count
+from aero_helpers.require import is_whole, require_count
 from aero_helpers.tokens import readable_tokens, require_known
 
 UNTRAINED_SEED = 0
@@ -85,7 +84,7 @@ class LanguageModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    _fingerprint: tuple = field(default=(None, ""), repr=False, init=False)
+    _fingerprint: tuple[object, str] = field(default=(None, ""), repr=False, init=False)
 
     def __post_init__(self):
         if not isinstance(self.model, PreTrainedModel):
@@ -211,11 +210,7 @@ class LanguageModel:
         """
         token_ids, labels = self.encode(text, truncate)
         last = self.context - len(labels)
-        if (
-            isinstance(first_position, bool)
-            or not isinstance(first_position, Integral)
-            or not 0 <= first_position <= last
-        ):
+        if not is_whole(first_position) or not 0 <= first_position <= last:
             raise ValueError(
                 f"first_position: expected 0 to {last} for {len(labels)} tokens in a context of {self.context},"
                 f" got {first_position!r}"

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.arrays import plain_tensor
+from aero_helpers.arrays import heads_of, plain_tensor
 from aero_helpers.attention import causal_mask, past_of, row_means
-from aero_helpers.recording import AttentionRecord, require_record, same_model
-from aero_helpers.require import require_no_gap, require_one_of, require_several, require_table
+from aero_helpers.recording import AttentionRecord, of_one_model
+from aero_helpers.require import require_no_gap, require_one_of, require_table
 
 
 def position_profile(records: Iterable[AttentionRecord]) -> torch.Tensor:
@@ -34,13 +34,12 @@ def position_profile(records: Iterable[AttentionRecord]) -> torch.Tensor:
     >>> aero.position_profile(lm.record(text, truncate=16) for text in texts).shape
     torch.Size([6, 4, 16, 16])
     """
-    require_several("records", records, "AttentionRecord")
-    first, total, n = None, torch.zeros((), dtype=torch.float64, device="cpu"), 0
-    for record in records:
-        first = _require_like(record, first)
+    total, n, n_tokens = torch.zeros((), dtype=torch.float64, device="cpu"), 0, None
+    for record in of_one_model(records):
+        n_tokens = n_tokens or record.n_tokens
+        if record.n_tokens != n_tokens:
+            raise ValueError(f"records: expected records of one length, got {n_tokens} tokens and {record.n_tokens}")
         total, n = total + without_level(record.raw_scores.double()), n + 1
-    if first is None:
-        raise ValueError("records: expected at least one record, got none")
     return (total / n).float()
 
 
@@ -66,11 +65,9 @@ def part_table(records: Iterable[AttentionRecord], profile: torch.Tensor) -> pd.
     >>> bool(np.allclose(table[["level", "position", "content"]].sum(axis=1), 1))
     True
     """
-    require_several("records", records, "AttentionRecord")
-    profile = require_profile(profile).double()
-    first, sums, n_scores = None, np.zeros(()), 0
-    for record in records:
-        first = _require_like(record, first, same_length=False)
+    profile = plain_profile(profile).double()
+    sums, n_scores = np.zeros(()), 0
+    for record in of_one_model(records):
         if profile.shape[:2] != record.shape or profile.shape[-1] < record.n_tokens:
             raise ValueError(
                 f"profile: expected [{record.n_layers}, {record.n_heads}, T, T] with T at least {record.n_tokens},"
@@ -85,14 +82,11 @@ def part_table(records: Iterable[AttentionRecord], profile: torch.Tensor) -> pd.
         squares = [(scores * past) ** 2, visible**2, content**2]
         sums = sums + torch.stack([square.sum((-2, -1)) for square in squares]).numpy()
         n_scores += int(past.sum())
-    if first is None:
-        raise ValueError("records: expected at least one record, got none")
     total, visible, content = sums
-    layers, heads = np.indices(total.shape).reshape(2, -1)
     with np.errstate(invalid="ignore"):  # a head whose scores are all 0 has no shares
         shares = {"level": 1 - visible / total, "position": (visible - content) / total, "content": content / total}
     columns = {name: share.ravel() for name, share in shares.items()}
-    return pd.DataFrame({"layer": layers, "head": heads} | columns | {"mean_square": (total / n_scores).ravel()})
+    return pd.DataFrame(heads_of(total.shape) | columns | {"mean_square": (total / n_scores).ravel()})
 
 
 def pooled_parts(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame | pd.Series:
@@ -124,7 +118,7 @@ def without_level(scores: torch.Tensor, layer: int | None = None) -> torch.Tenso
     return (scores - row_means(scores)).masked_fill(~past_of(scores), 0)
 
 
-def require_profile(profile: object) -> torch.Tensor:
+def plain_profile(profile: object) -> torch.Tensor:
     """A position profile as a tensor; TypeError for no tensor or array, ValueError for another shape or NaN in it."""
     if not isinstance(profile, (torch.Tensor, np.ndarray)):
         raise TypeError(f"profile: expected what position_profile returns, got {type(profile).__name__}")
@@ -132,14 +126,3 @@ def require_profile(profile: object) -> torch.Tensor:
     if profile.dim() != 4 or profile.shape[-1] != profile.shape[-2] or not profile.isfinite().all():
         raise ValueError(f"profile: expected finite numbers [layer, head, T, T], got {list(profile.shape)}")
     return profile
-
-
-def _require_like(record, first, same_length=True):
-    """The first of the records; ValueError where this one is of another model or, if asked for, another length."""
-    require_record(record)
-    first = first or record
-    alike = same_model(record, first)
-    if not alike or (same_length and record.n_tokens != first.n_tokens):
-        length = " and one length" if same_length else ""
-        raise ValueError(f"records: expected records of one model{length}, got {first} and {record}")
-    return first

@@ -2,8 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from aero_helpers.arrays import plain_tensor
 from aero_helpers.attention import attention_weights
 from aero_helpers.files import read_whole, write_whole
-from aero_helpers.require import require_count, require_kind, require_several
+from aero_helpers.require import is_whole, require_count, require_kind, require_several
 
 FORMAT = "aero_helpers attention record 1"
 
@@ -36,8 +36,8 @@ class AttentionRecord:
     (torch.Size([6, 4, 8, 8]), tensor([1., 1.]))
     """
 
-    tokens: list
-    raw_scores: torch.Tensor
+    tokens: list[str]
+    raw_scores: torch.Tensor  # what is given may be anything of numbers: `__post_init__` makes a tensor of it
     head_size: int
     model_name: str
     fingerprint: str = ""
@@ -160,8 +160,26 @@ def same_model(a: OfOneModel, b: OfOneModel) -> bool:
     return (a.model_name, a.shape) == (b.model_name, b.shape)
 
 
+def of_one_model(records: Iterable[AttentionRecord]) -> Iterator[AttentionRecord]:
+    """The records, one by one as they are read.
+
+    Raises TypeError for anything but records, ValueError for none, and at the first that is of another model.
+    """
+    require_several("records", records, "AttentionRecord")
+    first = None
+    for record in records:
+        require_record(record)
+        first = first or record
+        if not same_model(record, first):
+            words = " (of other weights)" if record.model_name == first.model_name else ""
+            raise ValueError(f"records: expected records of one model, got {first} and {record}{words}")
+        yield record
+    if first is None:
+        raise ValueError("records: expected at least one AttentionRecord, got none")
+
+
 def require_head(of: OfOneModel, layer: int, head: int) -> None:
     """Raise IndexError unless `of`, a record or a profile, has that layer and head; negative numbers count as none."""
     for name, index, count in zip(("layer", "head"), (layer, head), of.shape):
-        if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < count:
+        if not is_whole(index) or not 0 <= index < count:
             raise IndexError(f"{name}: expected 0 to {count - 1} for {of.model_name}, got {index!r}")

@@ -11,9 +11,14 @@ MOST = 10**9  # of anything that is counted here
 LABELS = ("text", "kind")  # columns of whatever names its rows; all others hold numbers
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number of any kind; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def require_count(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+    if not is_whole(value) or int(value) < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r:.80}")
     if int(value) > MOST:
         raise ValueError(f"{name}: expected a whole number up to {MOST:,}, got one of {len(str(value))} digits")
@@ -83,8 +88,8 @@ def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
     if not table.columns.is_unique:
         raise ValueError(f"{name}: expected each column once, got {', '.join(map(str, table)):.300}")
     for column in (each for each in columns if each not in LABELS):
-        kind, dtype = ("int", "iu") if column in ("layer", "head") else ("float", "biuf")
-        if not isinstance(table.dtypes[column], np.dtype) or table.dtypes[column].kind not in dtype:
+        kind, kinds = ("int", "iu") if column in ("layer", "head") else ("float", "biuf")
+        if not isinstance(table.dtypes[column], np.dtype) or table.dtypes[column].kind not in kinds:
             makes = f'.astype({{"{column}": {kind}}})'
             raise ValueError(f"{name}: expected {kind}s in {column!r}, got {table.dtypes[column]}; {makes} makes them")
         if np.isinf(table[column]).any():  # NaN says that there is no number; infinity would be drawn, averaged, ranked

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aero_helpers.attention import attention_weights, causal_mask, require_tensor, row_means
-from aero_helpers.recording import AttentionRecord, require_record, same_model
-from aero_helpers.require import require_no_gap, require_one_of, require_several, require_table
+from aero_helpers.arrays import heads_of
+from aero_helpers.attention import TINY_WEIGHT, attention_weights, causal_mask, require_tensor, row_means
+from aero_helpers.recording import AttentionRecord, of_one_model, require_record
+from aero_helpers.require import require_no_gap, require_one_of, require_table
 
 ENTRIES = {
     "causal": "every query with its past and itself",
@@ -75,8 +76,7 @@ def shift_table(record: AttentionRecord, entries: str = "causal") -> pd.DataFram
     chosen = select_entries(record.n_tokens, entries)
     heads = record.raw_scores.flatten(0, 1).split(max(1, SCORES_AT_ONCE // record.n_tokens**2))
     tables = [pd.DataFrame(_head_statistics(some, chosen, record.head_size)) for some in heads]
-    layer, head = np.indices((record.n_layers, record.n_heads)).reshape(2, -1)
-    return pd.concat([pd.DataFrame({"layer": layer, "head": head}), pd.concat(tables, ignore_index=True)], axis=1)
+    return pd.concat([pd.DataFrame(heads_of(record.shape)), pd.concat(tables, ignore_index=True)], axis=1)
 
 
 def _head_statistics(scores, chosen, head_size):
@@ -102,22 +102,8 @@ def shift_tables(records: Iterable[AttentionRecord], entries: str = "causal") ->
     >>> len(aero.shift_tables([lm.record("He smiled."), lm.record("The sea was calm.")]))  # 2 texts × 6 × 4 heads
     48
     """
-    require_several("records", records, "AttentionRecord")
-    records = list(records)
-    tables = [shift_table(record, entries) for record in records]
-    if not tables:
-        raise ValueError("records: expected at least one AttentionRecord, got none")
-    require_one_model(records)
+    tables = [shift_table(record, entries) for record in of_one_model(records)]
     return pd.concat(tables, keys=range(len(tables)), names=["text", None]).reset_index("text").reset_index(drop=True)
-
-
-def require_one_model(records: list[AttentionRecord]) -> None:
-    """Raise ValueError unless all records are of one model."""
-    for record in records:
-        require_record(record)
-        if not same_model(record, records[0]):
-            words = " (of other weights)" if record.model_name == records[0].model_name else ""
-            raise ValueError(f"records: expected records of one model, got {records[0]} and {record}{words}")
 
 
 def mean_over_texts(tables: pd.DataFrame) -> pd.DataFrame:
@@ -217,9 +203,8 @@ def term_table(terms: dict[str, torch.Tensor]) -> pd.DataFrame:
             "visible": (within**2).sum((-2, -1)).div(past.sum()).sqrt(),
             "key_0_gap": gap_to_key_0(scores)[..., 1:].mean(-1),
         }
-        layers, heads = np.indices(scores.shape[:2]).reshape(2, -1)
         columns = {column: x.numpy().ravel() for column, x in numbers.items()}
-        rows.append(pd.DataFrame({"term": name, "layer": layers, "head": heads} | columns))
+        rows.append(pd.DataFrame({"term": name} | heads_of(scores.shape[:2]) | columns))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -238,7 +223,7 @@ def _row_statistics(scores, head_size):
     n_keys = torch.arange(1, scores.shape[-1] + 1, device="cpu")
     weights = attention_weights(scores, head_size).double()
     entropy = -torch.xlogy(weights, weights).sum(-1) / n_keys.double().log()
-    tiny = weights[:, causal_mask(len(n_keys)) & (n_keys[:, None] > 2)] < 0.01
+    tiny = weights[:, causal_mask(len(n_keys)) & (n_keys[:, None] > 2)] < TINY_WEIGHT
     sink_weight = weights[:, 1:, 0].mean(-1)
     del weights
     scaled = scores.double() / head_size**0.5

@@ -4,16 +4,18 @@ It works through blocks of a few heads and queries: raw scores, their histogram 
 T × T matrix is kept, and of the future only a triangle in each block is computed.
 """
 
+import itertools
 import math
 
 import numpy as np
 import torch
 
+from aero_helpers.attention import TINY_WEIGHT
 from aero_helpers.capture import Layers, require_plain_attention, require_stated_heads
 
 BINS = 8192  # of a head's histogram; 0 is an edge
-BLOCK = 2**19  # scores at a time: more do not fit a core's own cache, fewer are not worth the calls
-ROWS = 64  # queries in a block: with more, more of the future is computed; with fewer, products are slow
+BLOCK = 2**20  # scores at a time: more do not fit the caches, fewer are not worth the calls
+ROWS = 64  # queries in a block, at least: with fewer, products are slow
 # Each statistic is a ratio of two sums over the corpus; the second is the same for all heads.
 PER = {
     "share_below_zero": "scores",
@@ -24,7 +26,8 @@ PER = {
     "entropy": "queries from 2",
     "share_tiny_weights": "weights from query 2",
 }
-# What is taken of a row of scores s, shifted by its top one and scaled, as e^s cannot overflow then.
+# What is taken of each row. In bins: how many scores lie below 0, and the largest. Of s, the scores less the largest
+# one, divided by √head_size: Σs, √Σs², the first; of e^s, which cannot overflow then: Σe^s, Σs·e^s, how many are tiny.
 ROW_SUMS = ("below", "top", "score", "norm", "first", "total", "surprise", "tiny")
 
 
@@ -55,66 +58,52 @@ class Streaming:
         self.numerators = torch.zeros(len(lengths), len(PER), n_layers, n_heads, **like)
         self.histogram = torch.zeros(n_layers, n_heads, BINS, **like | {"dtype": torch.int64})
         self.exponent = np.zeros((n_layers, n_heads), np.int64)
-        self.rooms = None
+        self.rooms = None  # fresh memory costs more than arithmetic: all layers use the same
 
     def __call__(self, module, query, key, value, attention_mask, scaling=None, **kwargs):
         require_plain_attention(module, query, key, attention_mask, scaling, **kwargs)
         require_stated_heads(query, value, self.n_heads, self.head_size)
         self.layers.add(module)
-        layer, shared_by, dtype = module.layer_idx, query.shape[1] // key.shape[1], query.dtype
-        # Heads first, because a histogram is a head's: [head, window, token, head_size].
-        query, key, value = (x.transpose(0, 1).float().contiguous() for x in (query, key, value))
-        key, value = (x.repeat_interleave(shared_by, dim=0) for x in (key, value))
-        n_heads, n_windows, n_tokens, _ = query.shape
-        real = (torch.arange(n_tokens, device=query.device) < self.lengths[:, None])[..., None]
-        query = query * real  # so the scores of padding are 0
-        width = self._choose_width(query, key * real, layer)  # [head, 1, 1, 1]
-        scale = width * query.shape[-1] ** -0.5
+        layer, dtype = module.layer_idx, query.dtype
+        self.rooms = self.rooms or _Rooms(query)
+        query, key, value = self.rooms.heads_first(query, key, value)  # [head, window, token, head_size]
+        n_heads, n_windows, n_tokens, head_size = query.shape
+        real = torch.arange(n_tokens, device=query.device) < self.lengths[:, None]  # [window, token]
+        query.mul_(real[..., None])  # so the scores of padding are 0
+        width = self._choose_width(query.norm(dim=-1), key.norm(dim=-1) * real, layer)  # [head, 1, 1, 1]
+        scale = width * head_size**-0.5
         query /= width  # by a power of two, so exactly: scores come out in bins
         output, sums = torch.empty_like(query), query.new_empty(len(ROW_SUMS), n_heads, n_windows, n_tokens)
-        n_rows = min(ROWS, n_tokens)
-        past = query.new_ones(n_rows, n_rows).tril()  # of a block's last keys: 1 where not in the future
-        triangles = past, past.log()  # log 0 = −∞
-        n_heads_at_once = min(max(1, BLOCK // (n_windows * n_rows * n_tokens)), n_heads)
-        self._make_rooms(n_heads_at_once * n_windows * n_rows * n_tokens, query)
-        for heads in _slices(n_heads, n_heads_at_once):
-            for rows in _slices(n_tokens, n_rows):
-                past, future = (x[: rows.stop - rows.start, : rows.stop - rows.start] for x in triangles)
-                keys, values = (x[heads, :, : rows.stop] for x in (key, value))
-                raw, *rooms = self._take_rooms((*keys.shape[:2], rows.stop - rows.start, rows.stop))
-                torch.matmul(query[heads, :, rows], keys.transpose(-1, -2), out=raw)
-                raw[..., rows].mul_(past)  # a product is many times as fast as masked_fill_
-                _add_to_histogram(self.histogram[layer, heads], raw, *rooms)
-                exponentials = _count(raw, rooms[0], past, future, scale[heads], sums[:, heads, :, rows])
-                output[heads, :, rows] = exponentials @ values
-        sums = dict(zip(ROW_SUMS, sums))
-        self._add_up(sums, layer, scale[..., 0], width[..., 0])
-        output /= sums["total"][..., None]
+        for heads, rows in self.rooms.blocks():
+            keys, values = (x[heads, :, : rows.stop] for x in (key, value))
+            in_bins, spare, index, ones, past, future = self.rooms.of_block(heads, rows)
+            torch.matmul(query[heads, :, rows], keys.transpose(-1, -2), out=in_bins)
+            in_bins[..., rows].mul_(past)  # a product is many times as fast as masked_fill_
+            index.copy_(torch.add(in_bins, BINS // 2, out=spare))
+            self.histogram[layer, heads].scatter_add_(1, index.flatten(1), ones.flatten(1))
+            exponentials = _count(in_bins, spare, past, future, scale[heads], sums[:, heads, :, rows])
+            output[heads, :, rows] = exponentials @ values
+        facts = dict(zip(ROW_SUMS, sums))
+        self._add_up(facts, layer, scale[..., 0], width[..., 0])
+        output /= facts["total"][..., None]
         return output.permute(1, 2, 0, 3).to(dtype), None  # [window, token, head, head_size]
 
-    def seen(self):
-        """(histogram, exponent) of the scores that the windows have, each head's the same number."""
-        histogram = self.histogram.cpu().numpy()
+    def visible_histogram(self):
+        """(histogram, exponent) of the scores that the windows have, each head's the same number: a copy."""
+        histogram = self.histogram.cpu().numpy().copy()
         n_scores = (self.lengths * (self.lengths + 1) // 2).sum().item()
         histogram[..., BINS // 2] -= histogram.sum(-1) - n_scores  # what is hidden stood as 0
         return histogram, self.exponent
 
-    def _choose_width(self, query, key, layer):
+    def _choose_width(self, query_norms, key_norms, layer):
         """The width of a layer's bins, [head, 1, 1, 1], for all that its scores can reach, |q·k| ≤ ‖q‖ ‖k‖."""
-        largest = query.norm(dim=-1).amax((1, 2)) * key.norm(dim=-1).amax((1, 2))
+        largest = query_norms.amax((1, 2)) * key_norms.amax((1, 2))
         if not largest.isfinite().all():
             raise ValueError(f"layer {layer}: expected finite queries and keys, got NaN or infinity")
         self.exponent[layer] = exponent_for(largest.cpu().numpy())
-        return torch.tensor(2.0 ** self.exponent[layer], dtype=query.dtype, device=query.device)[:, None, None, None]
-
-    def _make_rooms(self, size, like):
-        """Room for blocks, used again and again, because fresh memory costs more than arithmetic."""
-        if self.rooms is None:
-            floats = (like.new_empty(size) for _ in range(2))
-            self.rooms = *floats, like.new_empty(size, dtype=torch.int64), like.new_ones(size, dtype=torch.int64)
-
-    def _take_rooms(self, shape):
-        return [room[: math.prod(shape)].view(shape) for room in self.rooms]
+        return torch.tensor(2.0 ** self.exponent[layer], dtype=largest.dtype, device=largest.device).reshape(
+            -1, 1, 1, 1
+        )
 
     def _add_up(self, sums, layer, scale, width):
         """From the sums of a layer's rows, [head, window, query], to the numerators."""
@@ -135,38 +124,70 @@ class Streaming:
             self.numerators[:, i, layer] = (columns[name].double() * counted).sum(-1).T
 
 
+class _Rooms:
+    """What a layer is computed in: queries, keys and values with the heads first, and room for a block of scores."""
+
+    def __init__(self, query):
+        n_windows, n_heads, n_tokens, head_size = query.shape
+        self.shape = n_heads, n_windows, n_tokens
+        self.n_rows = min(max(ROWS, BLOCK // (n_windows * n_heads * n_tokens)), n_tokens)
+        self.n_heads_at_once = min(max(1, BLOCK // (n_windows * self.n_rows * n_tokens)), n_heads)
+        n_scores = self.n_heads_at_once * n_windows * self.n_rows * n_tokens
+        floats = {"dtype": torch.float32, "device": query.device}
+        whole = {"dtype": torch.int64, "device": query.device}
+        self.heads = [torch.empty(*self.shape, head_size, **floats) for _ in range(3)]
+        self.block = *(torch.empty(n_scores, **floats) for _ in range(2)), torch.empty(n_scores, **whole)
+        self.block = *self.block, torch.ones(n_scores, **whole)
+        past = torch.ones(
+            self.n_rows, self.n_rows, **floats
+        ).tril()  # of a block's last keys: 1 where not in the future
+        self.triangles = past, past.log()  # log 0 = −∞
+
+    def heads_first(self, *given):
+        """Copies of [window, head, token, size] as [head, window, token, size]; a key head once for each query head."""
+        for room, x in zip(self.heads, given):
+            room.unflatten(0, (x.shape[1], -1)).copy_(x.transpose(0, 1)[:, None])
+        return self.heads
+
+    def blocks(self):
+        """(heads, rows) of each block of scores."""
+        n_heads, _, n_tokens = self.shape
+        return itertools.product(_slices(n_heads, self.n_heads_at_once), _slices(n_tokens, self.n_rows))
+
+    def of_block(self, heads, rows):
+        """Two rooms of floats, one of integers and one of ones, [head, window, row, key], and both triangles."""
+        shape = heads.stop - heads.start, self.shape[1], rows.stop - rows.start, rows.stop
+        return *(room[: math.prod(shape)].view(shape) for room in self.block), *(
+            x[: shape[2], : shape[2]] for x in self.triangles
+        )
+
+
 def _slices(n, step):
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def _add_to_histogram(histogram, raw, room, index, ones):
-    """Count a block of scores in bins, [head, window, row, key], into [head, bin]."""
-    index.copy_(torch.add(raw, BINS // 2, out=room))
-    histogram.scatter_add_(1, index.flatten(1), ones.flatten(1))
-
-
-def _count(raw, room, past, future, scale, sums):
-    """Take the ROW_SUMS of a block of raw scores [head, window, row, key]; return e^(score − top), in `room`.
+def _count(in_bins, spare, past, future, scale, sums):
+    """Take the ROW_SUMS of a block of scores in bins, [head, window, row, key]; return e^s, in `spare`.
 
     Both blocks are overwritten: with score − top, with its exponential, and last with 0 and 1,
     because a comparison written as numbers is summed ten times as fast as bools.
     """
     below, top, total_score, norm, first, total, surprise, tiny = sums
     n_rows = len(past)
-    torch.sum(torch.lt(raw, 0, out=room), -1, out=below)
-    torch.amax(raw[..., -n_rows:] + future, -1, out=top)
-    if raw.shape[-1] > n_rows:
-        torch.maximum(top, raw[..., :-n_rows].amax(-1), out=top)
-    score = raw.sub_(top[..., None]).mul_(scale)
+    torch.sum(torch.lt(in_bins, 0, out=spare), -1, out=below)
+    torch.amax(in_bins[..., -n_rows:] + future, -1, out=top)
+    if in_bins.shape[-1] > n_rows:
+        torch.maximum(top, in_bins[..., :-n_rows].amax(-1), out=top)
+    score = in_bins.sub_(top[..., None]).mul_(scale)
     score[..., -n_rows:].mul_(past)
     torch.sum(score, -1, out=total_score)
     torch.linalg.vector_norm(score, dim=-1, out=norm)
     first.copy_(score[..., 0])
-    weight = torch.exp(score, out=room)
+    weight = torch.exp(score, out=spare)
     weight[..., -n_rows:].mul_(past)
     torch.sum(weight, -1, out=total)
     surprise.copy_(torch.linalg.vecdot(score, weight))
-    torch.sum(torch.lt(weight, 0.01 * total[..., None], out=raw), -1, out=tiny)
+    torch.sum(torch.lt(weight, TINY_WEIGHT * total[..., None], out=in_bins), -1, out=tiny)
     tiny -= (1 - past).sum(-1)  # the future's weights are 0 as well
     return weight
 

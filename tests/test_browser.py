@@ -11,16 +11,26 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+import unicodedata
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import make_lesson
+import make_live
 import make_slides
 import nbformat
+import numpy as np
 import pytest
+import torch
 from conftest import ROOT
+
+import aero_helpers as aero
+from aero_helpers import interventions
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test-browser")
 LONG, SHORT = 180_000, 60_000  # milliseconds: to run a whole notebook, to open one
@@ -267,3 +277,154 @@ def test_the_slides_fit_turn_and_need_no_network(page):
     assert page.evaluate("Reveal.getCurrentSlide().innerText") != first
     assert page.evaluate("getComputedStyle(document.querySelector('.reveal p')).fontSize") == "30px"
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+# ---- the live page
+
+TEXTS = [
+    *(scene.text.split(". ")[0] + "." for scene in aero.read_scenes()[:12]),
+    "Ông già nhìn ra biển, và biển lặng.",
+    unicodedata.normalize("NFD", "Tiếng Việt có dấu"),
+    "A 🧑‍🚀 and a 🐟, שלום, 日本語!",
+    "don't  stop\n\n\tnow   ",
+    "1, 2, 3, 10, 1000",
+    "A.<|endoftext|>B",
+    "the the the the",
+    "\u00a0x\u3000y\u0085z\ufeff",
+]
+KEPT = "The old man looked at the sea, and the sea was calm."
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The address of the site, served from a folder."""
+    folder = tmp_path_factory.mktemp("site")
+    make_live.build(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def live(page, site):
+    """The live page, opened; whatever its console says of errors, and whatever it asks of other machines, fails."""
+    faults = []
+    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith((site, "data:")) else faults.append(request.url))
+    page.goto(f"{site}/en/live.html")
+    page.locator("#outcome table").wait_for(timeout=SHORT)
+    yield page
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return aero.load("mini")
+
+
+def asked(page, what, argument):
+    """What `window.attention` answers: {tokens, raw_scores [layer, head, query, key], loss, last logits}."""
+    found = page.evaluate(
+        f"""async argument => {{
+            const found = await window.attention.{what}(argument);
+            const text = array => btoa(Array.from(new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
+                byte => String.fromCharCode(byte)).join(''));
+            return {{tokens: found.tokens, scores: text(found.rawScores), logits: text(found.logits.slice(-2048)),
+                     loss: found.loss}};
+        }}""",
+        argument,
+    )
+    scores, logits = (np.frombuffer(base64.b64decode(found[name]), np.float32) for name in ("scores", "logits"))
+    n_tokens = len(found["tokens"])
+    return found["tokens"], scores.reshape(6, 4, n_tokens, n_tokens), found["loss"], logits
+
+
+def test_the_live_page_computes_what_the_model_computes(live, mini):
+    past = aero.causal_mask
+    for text in TEXTS:
+        tokens, scores, loss, logits = asked(live, "record", text)
+        record = mini.record(text)
+        assert tokens == record.tokens
+        own, mask = record.raw_scores.numpy(), past(record.n_tokens).numpy()
+        assert np.abs(scores - own)[..., mask].max() <= 1e-3 * np.abs(own[..., mask]).max(), text
+        with torch.no_grad():
+            own_logits = mini.model(mini.encode(text)[0][None]).logits[0, -1].numpy()
+        assert np.abs(logits - own_logits).max() < 1e-3 and abs(loss - mini.loss(text)) < 1e-3
+
+
+def test_each_change_on_the_live_page_is_the_models_own(live, mini):
+    asked(live, "record", KEPT)
+    profile = make_live.position_profile()
+    changes = {
+        "as it is": ({}, lambda scores, layer: scores),
+        "add": ({"add": 40}, lambda scores, layer: scores + 40),
+        "narrow": ({"spread": 0.5}, interventions.scale_spread(0.5)),
+        "wide": ({"spread": 2}, interventions.scale_spread(2)),
+        "clip": ({"clip": True}, interventions.clip_negative),
+        "hide 0": ({"hide": 0}, interventions.hide_key(0)),
+        "hide 3": ({"hide": 3}, interventions.hide_key(3)),
+        "level": ({"keep": "level"}, interventions.level_alone),
+        "position": ({"keep": "position"}, interventions.position_alone(profile)),
+        "content": ({"keep": "content"}, interventions.content_alone(profile)),
+    }
+    none = {"add": 0, "spread": 1, "clip": False, "hide": None, "keep": None}
+    losses = set()
+    for what, function in changes.values():
+        _, scores, loss, _ = asked(live, "change", none | what)
+        with mini.intervene(function):
+            record, own = mini.record(KEPT), mini.loss(KEPT)
+        mask = aero.causal_mask(record.n_tokens).numpy()
+        assert abs(loss - own) < 1e-3, what
+        assert np.abs(scores - record.raw_scores.numpy())[..., mask].max() <= 1e-3 * record.raw_scores.abs().max()
+        losses.add(round(own, 4))
+    assert len(losses) == len(changes) - 1  # what is added to all scores changes no loss; all else does
+    live.select_option("#scope", "head")
+    live.get_by_role("button", name="Head 3.2", exact=True).click()
+    _, _, loss, _ = asked(live, "change", none | {"clip": True})
+    with mini.intervene(one_head_clipped):
+        assert abs(loss - mini.loss(KEPT)) < 1e-3
+
+
+def one_head_clipped(scores, layer):
+    changed = scores.clone()
+    if layer == 3:
+        changed[:, 2] = changed[:, 2].clamp(min=0)
+    return changed
+
+
+def test_the_live_page_says_what_a_change_does_and_its_link_holds_the_view(live, site):
+    outcome = live.locator("#outcome")
+    assert "Nothing is changed yet" in outcome.inner_text()
+    live.locator("#add").fill("30")
+    outcome.get_by_text("no weight with them").wait_for()
+    live.locator("#clip").check()
+    outcome.get_by_text("The weights have changed").wait_for()
+    live.get_by_label("raw scores").check()
+    live.locator("#map").focus()
+    for key in ("ArrowUp", "ArrowLeft"):
+        live.keyboard.press(key)
+    cell = live.locator("#cell").inner_text()
+    assert cell.startswith("Query") and "weight" in cell
+    address, text = live.url, outcome.inner_text()
+    live.goto("about:blank")
+    live.goto(address)
+    live.get_by_text("The weights have changed").wait_for(timeout=SHORT)
+    assert live.locator("#outcome").inner_text() == text and live.locator("#cell").inner_text() == cell
+    live.locator("#twin").click()
+    live.locator("#outcome").get_by_text("Trọng số đã đổi").wait_for(timeout=SHORT)
+    assert live.url.startswith(f"{site}/vi/live.html#") and live.locator("#add").input_value() == "30"
+
+
+@pytest.mark.parametrize("language", ["vi", "en"])
+@pytest.mark.parametrize("width", [390, 1024, 1440, 1920])
+def test_the_live_page_fits_every_screen(page, site, language, width):
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{site}/{language}/live.html")
+        page.locator("#outcome table").wait_for(timeout=SHORT)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"live_{language}_{width}_{scheme}.png", full_page=True)

@@ -9,7 +9,7 @@ import torch
 from aero_helpers import attention
 
 
-def drawn(make: Callable[[Callable[..., torch.Tensor]], list]) -> list:
+def drawn(make: Callable[[Callable[..., torch.Tensor]], list[tuple]]) -> list[tuple]:
     """`make(draw)`, where draw(*shape) gives standard normal tensors.
 
     Each exercise draws from a generator of its own: one that is put in or taken out changes no other's inputs.

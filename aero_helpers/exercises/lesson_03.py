@@ -121,7 +121,7 @@ def divided_by_d(q, k, n_heads):
 
 @head_weights.mistake(
     "Bạn chia cho √(số lượng đầu). Cần √d, với d là số chiều của một truy vấn trong một đầu.",
-    "You divide by √(number of heads). The length of one query within a head is needed.",
+    "You divide by √(number of heads). It takes √d, d being the number of dimensions of one query within a head.",
 )
 def divided_by_root_of_heads(q, k, n_heads):
     return _head_weights(q, k, n_heads, n_heads ** (-0.5))
@@ -129,7 +129,7 @@ def divided_by_root_of_heads(q, k, n_heads):
 
 @head_weights.mistake(
     "Bạn chia cho √T. Cần √d, với d là số chiều của một truy vấn trong một đầu.",
-    "You divide by √T. The length of one query within a head is needed.",
+    "You divide by √T. It takes √d, d being the number of dimensions of one query within a head.",
 )
 def divided_by_root_of_length(q, k, n_heads):
     return _head_weights(q, k, n_heads, len(q) ** (-0.5))

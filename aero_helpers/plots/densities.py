@@ -13,9 +13,9 @@ from aero_helpers.arrays import Numbers, real_numbers
 from aero_helpers.kde import Density, density
 from aero_helpers.language import say
 from aero_helpers.plots.style import KEY_0, OTHER_KEYS, SEQUENTIAL, TRAINED, UNTRAINED, drawable, sheet
-from aero_helpers.recording import AttentionRecord, require_record
+from aero_helpers.recording import AttentionRecord, of_one_model, require_record
 from aero_helpers.require import require_number, require_one_of, require_several
-from aero_helpers.shift import require_one_model, select_entries
+from aero_helpers.shift import select_entries
 
 FILM_STEPS = (0, 10, 32, 100, 316, 1000, 3162, 6000)
 RIDGE_REACH = (-3, 3)
@@ -106,12 +106,9 @@ def layer_ridges(records: AttentionRecord | Iterable[AttentionRecord], ax: Axes 
     the densities of the layer's heads, each with its own bandwidth (Scott's rule), drawn from the
     lowest to the highest score and to its own height: compare where they lie, not how high.
     """
-    records = [records] if isinstance(records, AttentionRecord) else records
-    require_several("records", records, "AttentionRecord")
-    records = list(records)
-    require_one_model(records)
-    if min((record.n_tokens for record in records), default=0) < 3:
-        raise ValueError(f"records: expected records of one model, of 3 tokens or more, got {records}")
+    records = list(of_one_model([records] if isinstance(records, AttentionRecord) else records))
+    if min(record.n_tokens for record in records) < 3:
+        raise ValueError(f"records: expected records of 3 tokens or more, got {records}")
     n_layers = records[0].n_layers
     for layer in range(n_layers):
         if (np.ptp(_pooled(records, layer, "without_key_0"), axis=1) == 0).any():

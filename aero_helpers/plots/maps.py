@@ -1,7 +1,6 @@
 """Maps: one head's scores or weights, query by key."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +15,7 @@ from aero_helpers.kde import density
 from aero_helpers.language import say
 from aero_helpers.plots.style import DIVERGING, KEY_0, OTHER_KEYS, SEQUENTIAL, Sheet, drawable, label, sheet
 from aero_helpers.recording import AttentionRecord, require_record
-from aero_helpers.require import require_one_of, require_several
+from aero_helpers.require import is_whole, require_one_of, require_several
 from aero_helpers.shift import select_entries
 
 MOST_TOKENS = 40  # that a map names: of a longer text each second, third, …, and the map grows no more
@@ -91,7 +90,7 @@ def head_view(
     require_one_of("kind", kind, ("weights", "scores"))
     if record.n_tokens < 3:
         raise ValueError(f"record: expected a text of 3 tokens or more, got {record.n_tokens}")
-    if isinstance(query, bool) or not isinstance(query, Integral) or not 0 <= query < record.n_tokens:
+    if not is_whole(query) or not 0 <= query < record.n_tokens:
         raise IndexError(f"query: expected 0 to {record.n_tokens - 1}, got {query!r}")
     shown = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
     logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)

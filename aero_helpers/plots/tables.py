@@ -17,7 +17,7 @@ from pandas.io.formats.style import Styler
 from scipy.stats import t as student_t
 
 from aero_helpers.language import say
-from aero_helpers.parts import pooled_parts, require_profile
+from aero_helpers.parts import plain_profile, pooled_parts
 from aero_helpers.plots.style import DIVERGING, OTHER_KEYS, PARTS, ROW_SPREAD, SEQUENTIAL, TRAINED, UNTRAINED, sheet
 from aero_helpers.require import require_heads, require_one_of, require_several, require_table
 from aero_helpers.uncertainty import rank_correlation
@@ -187,7 +187,7 @@ def score_parts(table: pd.DataFrame, profile: torch.Tensor) -> Figure:
     the mean of the layers; a layer is the mean of its heads.
     """
     require_heads("table", table, (*PARTS, "mean_square"))
-    shares, profile = pooled_parts(table, by="layer"), require_profile(profile)
+    shares, profile = pooled_parts(table, by="layer"), plain_profile(profile)
     if table.loc[table["mean_square"] > 0, list(PARTS)].isna().any(axis=None) or len(shares) != len(profile):
         raise ValueError(
             f"table: expected part_table's of the profile's {len(profile)} layers, got {len(shares)} or NaN"

@@ -1,0 +1,406 @@
+// The page: what the reader chooses, what is drawn. The model itself is in worker.js and gpt2.js.
+import { NO_CHANGE, softmaxRow } from "./gpt2.js";
+
+const words = JSON.parse(document.getElementById("words").textContent);
+const at = (id) => document.getElementById(id);
+const LIMIT = 64; // tokens that are shown: a change then shows at once
+const CELL = 17; // pixels of one on the large map, at least
+const number = (x, digits = 2) => x.toLocaleString(words.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+// Everything that a link holds.
+const START = { text: words.examples[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", change: {} };
+let state = { ...START, ...fromLink() };
+let plain = null; // the record as the model is
+let shown = null; // the record under the change
+
+function fromLink() {
+  try {
+    const found = JSON.parse(decodeURIComponent(location.hash.slice(1) || "%7B%7D"));
+    return Object.fromEntries(Object.entries(found).filter(([name, value]) => name in START && typeof value !== "undefined"));
+  } catch {
+    return {};
+  }
+}
+
+// ---- the model
+
+const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+const waiting = new Map();
+let asked = 0;
+
+worker.onmessage = ({ data }) => {
+  const { resolve, reject } = waiting.get(data.id);
+  waiting.delete(data.id);
+  if (data.error) reject(new Error(data.error));
+  else resolve(data.record);
+};
+worker.onerror = () => showStatus(words.failed);
+
+function ask(text, change, limit) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++asked, { resolve, reject });
+    worker.postMessage({ id: asked, text, change, limit });
+  });
+}
+
+function wholeChange() {
+  const scope = state.scope === "head" ? { layer: state.layer, head: state.head } : {};
+  return { ...NO_CHANGE, ...state.change, ...scope };
+}
+
+const isChanged = () => Object.entries(state.change).some(([name, value]) => value !== NO_CHANGE[name]);
+
+let latest = 0;
+
+// Run what is new: the text as the model is, and under the change; then draw.
+async function run(textIsNew) {
+  const turn = ++latest;
+  showStatus(words.running);
+  try {
+    const untouched = textIsNew || !plain ? await ask(state.text, {}, LIMIT) : plain;
+    const changed = isChanged() ? await ask(state.text, wholeChange(), LIMIT) : untouched;
+    if (turn !== latest) return; // something newer was asked meanwhile
+    [plain, shown] = [untouched, changed];
+  } catch (error) {
+    showStatus(error.message.startsWith("text:") ? words.empty : `${words.failed} (${error.message})`);
+    return;
+  }
+  const last = plain.tokens.length - 1;
+  state.query = Math.min(state.query ?? last, last);
+  state.key = Math.min(state.key, state.query);
+  showStatus(fill(plain.nLeftOut ? words.cut : words.tokens, { n: plain.tokens.length, left: plain.nLeftOut }));
+  draw();
+}
+
+// ---- pictures
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+const mix = (a, b, share) => a.map((x, i) => x + share * (b[i] - x));
+
+function scoresOf(record, layer, head) {
+  const size = record.tokens.length ** 2;
+  const from = (layer * record.nHeads + head) * size;
+  return record.rawScores.subarray(from, from + size);
+}
+
+function weightsOf(record, layer, head) {
+  const [n, scores] = [record.tokens.length, scoresOf(record, layer, head)];
+  const weights = new Float32Array(n * n);
+  for (let query = 0; query < n; query++) {
+    weights.set(softmaxRow(scores.subarray(query * n, (query + 1) * n), query, record.headSize), query * n);
+  }
+  return weights;
+}
+
+// Colours [cell, rgb] of a head: weights from paper to ink, scores from red through 0 to blue; hidden keys are not scores.
+function colours(record, layer, head, kind) {
+  const n = record.tokens.length;
+  const values = kind === "weights" ? weightsOf(record, layer, head) : scoresOf(record, layer, head);
+  const real = Array.from(values).filter((value, i) => i % n <= Math.floor(i / n) && value > -1e8);
+  const reach = real.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+  const [zero, low, high] = ["zero", "negative", "positive"].map((name) => channels(colour(name)));
+  const hidden = channels(colour("hidden"));
+  return Array.from(values, (value, i) => {
+    if (i % n > Math.floor(i / n)) return hidden;
+    const share = Math.min(1, Math.abs(value) / reach);
+    return mix(zero, value < 0 ? low : high, kind === "weights" ? Math.sqrt(share) : share);
+  });
+}
+
+function paint(canvas, record, layer, head, kind) {
+  const n = record.tokens.length;
+  [canvas.width, canvas.height] = [n, n];
+  const image = new ImageData(n, n);
+  colours(record, layer, head, kind).forEach((rgb, i) => image.data.set([...rgb, 255], 4 * i));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// A canvas of so many CSS pixels, sharp on every screen; its context, and how large it is.
+function sheet(canvas, width, height) {
+  const scale = window.devicePixelRatio || 1;
+  [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  context.clearRect(0, 0, width, height);
+  context.font = "13px 'Noto Sans', 'DejaVu Sans', sans-serif";
+  context.fillStyle = colour("ink");
+  return context;
+}
+
+const seen = (token) => token.replace(/ /g, "·").replace(/\n/g, "↵");
+
+function drawThumbnails() {
+  const box = at("thumbnails");
+  const { nLayers, nHeads } = shown;
+  if (box.children.length !== nLayers * nHeads) {
+    box.style.gridTemplateColumns = `repeat(${innerWidth < 700 ? nHeads : 2 * nHeads}, minmax(0, 1fr))`;
+    box.replaceChildren(...Array.from({ length: nLayers * nHeads }, (_, i) => {
+      const [layer, head, button] = [Math.floor(i / nHeads), i % nHeads, document.createElement("button")];
+      button.type = "button";
+      button.append(document.createElement("canvas"), `${layer}.${head}`);
+      button.setAttribute("aria-label", fill(words.head, { layer, head }));
+      button.onclick = () => choose({ layer, head });
+      return button;
+    }));
+  }
+  Array.from(box.children).forEach((button, i) => {
+    const [layer, head] = [Math.floor(i / nHeads), i % nHeads];
+    paint(button.firstChild, shown, layer, head, state.kind);
+    button.setAttribute("aria-pressed", String(layer === state.layer && head === state.head));
+  });
+}
+
+let place = null; // of the large map: {left, top, cell}
+
+function drawMap() {
+  const [canvas, n] = [at("map"), shown.tokens.length];
+  const measure = canvas.getContext("2d");
+  measure.font = "13px 'Noto Sans', 'DejaVu Sans', sans-serif";
+  const left = 8 + Math.max(...shown.tokens.map((token) => measure.measureText(seen(token)).width));
+  const cell = Math.max(CELL, Math.min(34, (canvas.parentElement.clientWidth - left - 4) / n));
+  const [width, height] = [left + n * cell + 4, left + n * cell + 4];
+  [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
+  const context = sheet(canvas, width, height);
+  place = { left, top: left, cell };
+  const rgb = colours(shown, state.layer, state.head, state.kind);
+  for (let i = 0; i < n * n; i++) {
+    context.fillStyle = `rgb(${rgb[i].map(Math.round).join(" ")})`;
+    context.fillRect(left + (i % n) * cell, left + Math.floor(i / n) * cell, cell + 0.5, cell + 0.5);
+  }
+  context.textBaseline = "middle";
+  shown.tokens.forEach((token, i) => {
+    context.fillStyle = colour("ink");
+    context.font = `${i === state.query ? "bold " : ""}13px 'Noto Sans', 'DejaVu Sans', sans-serif`;
+    context.textAlign = "right";
+    context.fillText(seen(token), left - 5, left + (i + 0.5) * cell);
+    context.save();
+    context.translate(left + (i + 0.5) * cell, left - 5);
+    context.rotate(-Math.PI / 2);
+    context.textAlign = "left";
+    context.font = `${i === state.key ? "bold " : ""}13px 'Noto Sans', 'DejaVu Sans', sans-serif`;
+    context.fillText(seen(token), 0, 0);
+    context.restore();
+  });
+  context.strokeStyle = colour("ink");
+  context.lineWidth = 2;
+  context.strokeRect(left, left + state.query * cell, (state.query + 1) * cell, cell);
+  context.strokeRect(left + state.key * cell, left + state.query * cell, cell, cell);
+  canvas.setAttribute("aria-label", fill(words.map_alt, { layer: state.layer, head: state.head }));
+  const i = state.query * n + state.key;
+  at("cell").textContent = fill(words.cell, {
+    query: seen(shown.tokens[state.query]), key: seen(shown.tokens[state.key]),
+    score: number(scoresOf(shown, state.layer, state.head)[i]), weight: number(weightsOf(shown, state.layer, state.head)[i], 3),
+  });
+}
+
+// One query's row: its scores as dots on their own scale, its weights as bars.
+function drawBars() {
+  const [canvas, n, count] = [at("bars"), shown.tokens.length, state.query + 1];
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const context = sheet(canvas, width, height);
+  const scores = scoresOf(shown, state.layer, state.head).subarray(state.query * n, state.query * n + count);
+  const weights = softmaxRow(scores, state.query, shown.headSize);
+  const real = Array.from(scores).filter((score) => score > -1e8);
+  const [low, high] = [Math.min(...real), Math.max(...real)];
+  const [left, right, top, bottom] = [44, width - 40, 18, height - 10];
+  const x = (key) => left + ((key + 0.5) / count) * (right - left);
+  const y = (score) => bottom - ((score - low) / (high - low || 1)) * (bottom - top);
+  context.fillStyle = colour("positive");
+  weights.forEach((weight, key) => context.fillRect(x(key) - Math.max(1, (0.4 * (right - left)) / count), bottom - weight * (bottom - top), Math.max(2, (0.8 * (right - left)) / count), weight * (bottom - top)));
+  context.fillStyle = colour("ink");
+  scores.forEach((score, key) => {
+    if (score <= -1e8) return;
+    context.beginPath();
+    context.arc(x(key), y(score), 3, 0, 7);
+    context.fill();
+  });
+  context.textAlign = "right";
+  context.fillText(number(high, 0), left - 6, top + 4);
+  context.fillText(number(low, 0), left - 6, bottom);
+  context.textAlign = "left";
+  context.fillStyle = colour("positive");
+  context.fillText("1", right + 8, top + 4);
+  context.fillText("0", right + 8, bottom);
+  canvas.setAttribute("aria-label", fill(words.bars_alt, { query: seen(shown.tokens[state.query]) }));
+}
+
+// The density of a head's scores, the future left out: one Gaussian a score, Scott's bandwidth; as it is and changed.
+function drawDensity() {
+  const canvas = at("density");
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const context = sheet(canvas, width, height);
+  const past = (record) => Array.from(scoresOf(record, state.layer, state.head)).filter((score, i) => i % record.tokens.length <= Math.floor(i / record.tokens.length) && score > -1e8);
+  const samples = [past(plain), past(shown)];
+  const [low, high] = [Math.min(0, ...samples.flat()), Math.max(0, ...samples.flat())];
+  const margin = 0.08 * (high - low) + 1;
+  const xs = Array.from({ length: 240 }, (_, i) => low - margin + (i / 239) * (high - low + 2 * margin));
+  const curves = samples.map((values) => densityAt(xs, values));
+  const most = Math.max(...curves.flat());
+  const [left, right, top, bottom] = [8, width - 8, 10, height - 22];
+  const x = (value) => left + ((value - xs[0]) / (xs[239] - xs[0])) * (right - left);
+  ["line", "positive"].forEach((name, which) => {
+    context.strokeStyle = colour(name);
+    context.lineWidth = which ? 2.5 : 2;
+    context.setLineDash(which ? [] : [5, 4]);
+    context.beginPath();
+    curves[which].forEach((density, i) => context.lineTo(x(xs[i]), bottom - (density / most) * (bottom - top)));
+    context.stroke();
+  });
+  context.setLineDash([]);
+  context.strokeStyle = colour("ink");
+  context.lineWidth = 1;
+  context.strokeRect(x(0), top, 0, bottom - top);
+  context.textAlign = "center";
+  [low, 0, high].forEach((value) => context.fillText(number(value, 0), Math.min(right - 12, Math.max(left + 14, x(value))), height - 6));
+  canvas.setAttribute("aria-label", fill(words.density_alt, { layer: state.layer, head: state.head }));
+}
+
+function densityAt(xs, values) {
+  const mean = values.reduce((sum, value) => sum + value / values.length, 0);
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1));
+  const h = deviation * values.length ** -0.2 || 1;
+  return xs.map((x) => values.reduce((sum, value) => sum + Math.exp(-(((x - value) / h) ** 2) / 2), 0) / (values.length * h));
+}
+
+function drawOutcome() {
+  const change = Math.max(...Array.from({ length: shown.nLayers * shown.nHeads }, (_, i) => {
+    const [layer, head] = [Math.floor(i / shown.nHeads), i % shown.nHeads];
+    const [before, after] = [weightsOf(plain, layer, head), weightsOf(shown, layer, head)];
+    return before.reduce((most, weight, j) => Math.max(most, Math.abs(weight - after[j])), 0);
+  }));
+  const next = (record) => record.next.map(({ token, p }) => `${seen(token)} ${number(100 * p, 0)} %`).join("   ");
+  const loss = (record) => (record.tokens.length > 1 ? number(record.loss, 3) : "–");
+  const rows = [
+    [words.outcome, words.as_it_is, words.changed],
+    [words.weight_change, "0", number(change, 3)],
+    [words.loss, loss(plain), loss(shown)],
+    [words.next, next(plain), next(shown)],
+  ];
+  const table = document.createElement("table");
+  rows.forEach((cells, i) => {
+    const row = table.insertRow();
+    cells.forEach((text, j) => {
+      const cell = document.createElement(i && j ? "td" : "th");
+      if (cell.tagName === "TH") cell.scope = i ? "row" : "col";
+      cell.textContent = text;
+      row.append(cell);
+    });
+  });
+  const verdict = document.createElement("p");
+  verdict.textContent = !isChanged() ? words.nothing : change < 1e-4 ? words.same : words.different;
+  at("outcome").replaceChildren(table, verdict);
+}
+
+function draw() {
+  at("head-title").textContent = fill(words.head, { layer: state.layer, head: state.head });
+  drawThumbnails();
+  drawMap();
+  drawBars();
+  drawDensity();
+  drawOutcome();
+  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
+  at("twin").hash = location.hash;
+}
+
+function showStatus(text) {
+  at("status").textContent = text;
+}
+
+// ---- what the reader does
+
+function choose(what) {
+  state = { ...state, ...what };
+  showControls();
+  if (state.scope === "head" && isChanged() && ("layer" in what || "head" in what)) return run(false);
+  if (plain) draw();
+}
+
+function change(what) {
+  state = { ...state, change: { ...state.change, ...what } };
+  showControls();
+  return run(false);
+}
+
+function showControls() {
+  const now = { ...NO_CHANGE, ...state.change };
+  at("text").value = state.text;
+  [at("add").value, at("spread").value, at("clip").checked, at("scope").value] = [now.add, now.spread, now.clip, state.scope];
+  at("add-value").textContent = number(now.add, 0);
+  at("spread-value").textContent = `× ${number(now.spread, 1)}`;
+  at("keep").value = now.keep ?? "";
+  for (const input of document.getElementsByName("kind")) input.checked = input.value === state.kind;
+  const keys = plain ? plain.tokens.slice(0, -1) : [];
+  at("hide").replaceChildren(new Option(words.none, ""), ...keys.map((token, key) => new Option(`${key}: ${seen(token)}`, key)));
+  at("hide").value = now.hide ?? "";
+}
+
+async function setText(text) {
+  const hide = null; // a key of the old text
+  state = { ...state, text, query: null, key: 0, change: { ...state.change, hide } };
+  await run(true);
+  showControls();
+}
+
+let pause = null;
+at("text").oninput = () => {
+  clearTimeout(pause);
+  pause = setTimeout(() => setText(at("text").value), 200);
+};
+at("example").append(new Option("…", ""), ...words.examples.map((text) => new Option(text.slice(0, 60), text)));
+at("example").onchange = () => at("example").value && setText(at("example").value);
+for (const input of document.getElementsByName("kind")) input.onchange = () => choose({ kind: input.value });
+at("add").oninput = () => change({ add: Number(at("add").value) });
+at("spread").oninput = () => change({ spread: Number(at("spread").value) });
+at("clip").onchange = () => change({ clip: at("clip").checked });
+at("hide").onchange = () => change({ hide: at("hide").value === "" ? null : Number(at("hide").value) });
+at("keep").onchange = () => change({ keep: at("keep").value || null });
+at("scope").onchange = () => {
+  state = { ...state, scope: at("scope").value };
+  run(false);
+};
+at("reset").onclick = () => change({ ...NO_CHANGE });
+at("link").onclick = async () => {
+  await navigator.clipboard?.writeText(location.href);
+  showStatus(words.copied);
+};
+
+function pointed(event) {
+  const box = at("map").getBoundingClientRect();
+  const [key, query] = [event.clientX - box.left - place.left, event.clientY - box.top - place.top].map((x) => Math.floor(x / place.cell));
+  if (query >= 0 && query < shown.tokens.length && key >= 0 && key <= query) choose({ query, key });
+}
+at("map").onpointermove = (event) => event.pointerType === "mouse" && place && pointed(event);
+at("map").onclick = (event) => place && pointed(event);
+at("map").onkeydown = (event) => {
+  const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [0, 0];
+  if (!down && !right) return;
+  event.preventDefault();
+  const query = Math.min(Math.max(state.query + down, 0), shown.tokens.length - 1);
+  choose({ query, key: Math.min(Math.max(state.key + right, 0), query) });
+};
+let resizing = null;
+onresize = () => {
+  clearTimeout(resizing);
+  resizing = setTimeout(() => {
+    at("thumbnails").replaceChildren();
+    if (shown) draw();
+  }, 100);
+};
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw());
+
+// For whoever asks from outside: the record of a text as the model is, and of the shown text under a change.
+window.attention = {
+  async record(text) {
+    await setText(text);
+    return ask(text, {}, undefined);
+  },
+  async change(what) {
+    await change(what);
+    return ask(state.text, wholeChange(), undefined);
+  },
+};
+
+showControls();
+run(true).then(showControls);
