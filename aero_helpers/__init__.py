@@ -6,8 +6,8 @@
     aero.shift_table(record)
 
 Imports run from left to right: require, language, files, arrays, attention, tokens → recording, capture, matrices,
-checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions, plots →
-explorer, checking → exercises.
+checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions, plots,
+webpage → explorer, checking → exercises.
 """
 
 from aero_helpers import plots
@@ -42,6 +42,7 @@ from aero_helpers.shift import (
     term_table,
 )
 from aero_helpers.uncertainty import interval, rank_correlation
+from aero_helpers.webpage import save_page
 
 __all__ = [
     "AttentionRecord",
@@ -78,6 +79,7 @@ __all__ = [
     "read_scenes",
     "rival_shares",
     "rival_table",
+    "save_page",
     "score_terms",
     "select_entries",
     "set_language",

@@ -19,11 +19,7 @@ def write_whole(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: d
     The file is put in its place when it is whole; an older one survives a failure. Raises FileNotFoundError where the
     folder does not exist, IsADirectoryError for a folder.
     """
-    path = Path(path).resolve()  # a link stays a link
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
+    path = place_for(path)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
         unfinished = Path(folder) / path.name
@@ -32,6 +28,19 @@ def write_whole(path: str | os.PathLike, arrays: dict[str, np.ndarray], about: d
         save_file(arrays, unfinished, metadata=about | {"sum": _sum(arrays, about)})
         unfinished.chmod(mode)  # save_file's own lets nobody else read it
         unfinished.replace(path)
+
+
+def place_for(path: str | os.PathLike) -> Path:
+    """Where a file of that name is to be written: behind a link what it points to.
+
+    Raises FileNotFoundError where the folder does not exist, IsADirectoryError for a folder.
+    """
+    path = Path(path).resolve()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file's name, got a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected an existing folder, found no {path.parent}")
+    return path
 
 
 def read_whole(path: str | os.PathLike, what: str, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

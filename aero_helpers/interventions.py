@@ -133,11 +133,12 @@ def intervention_table(lm: LanguageModel, texts: str | Iterable[str]) -> pd.Data
 
     >>> import aero_helpers as aero
     >>> table = aero.intervention_table(aero.load("mini"), ["The old man looked at the sea."])
-    >>> table[["intervention", "loss_change"]].round(2).head(3)
-                     intervention  loss_change
-    0                    as it is         0.00
-    1  add a constant to each row         0.00
-    2    set negative scores to 0         0.14
+    >>> table.set_index("intervention")["loss_change"].round(2).abs().head(3)
+    intervention
+    as it is                      0.00
+    add a constant to each row    0.00
+    set negative scores to 0      0.14
+    Name: loss_change, dtype: float64
     """
     require_kind("lm", lm, LanguageModel)
     if isinstance(texts, str):

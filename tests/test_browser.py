@@ -428,3 +428,31 @@ def test_the_live_page_fits_every_screen(page, site, language, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"live_{language}_{width}_{scheme}.png", full_page=True)
+
+
+def test_a_saved_page_of_a_record_needs_nothing_but_a_browser(page, tmp_path, mini):
+    record = mini.record(KEPT)
+    aero.save_page(record, tmp_path / "heads.html")
+    faults = []
+    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "request", lambda request: faults.append(request.url) if not request.url.startswith(("file:", "data:")) else 0
+    )
+    page.goto((tmp_path / "heads.html").as_uri())
+    page.locator("#outcome table").wait_for(timeout=SHORT)
+    tokens, scores = page.evaluate(
+        """async () => { const found = await window.attention.change({});
+            return [found.tokens, Array.from(found.rawScores)]; }"""
+    )
+    mask = aero.causal_mask(record.n_tokens).numpy()
+    scores = np.array(scores, np.float32).reshape(record.raw_scores.shape)
+    assert tokens == record.tokens and np.abs(scores - record.raw_scores.numpy())[..., mask].max() < 0.01
+    page.locator("#add").fill("30")
+    page.locator("#outcome").get_by_text("không trọng số nào đổi theo").wait_for()
+    page.locator("#twin").click()
+    page.locator("#outcome").get_by_text("no weight with them").wait_for()
+    page.locator("#clip").check()
+    page.locator("#outcome").get_by_text("The weights have changed.").wait_for()
+    assert not page.locator("#text").is_visible() and "Next" not in page.locator("#outcome").inner_text()
+    assert page.title() == "The attention heads of mini" and faults == []

@@ -152,6 +152,8 @@ def test_a_model_told_to_attend_otherwise_within_an_intervention(mini, implement
         else:
             with pytest.raises(ValueError, match="expected a model that attends by 'sdpa'"):
                 lm.loss(TEXT)
+            lm.model.set_attn_implementation("sdpa")
+            assert lm.loss(TEXT) == changed
 
 
 def test_a_change_that_hands_over_one_tensor_again_and_again_is_recorded_layer_by_layer(mini):

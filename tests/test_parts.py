@@ -150,11 +150,11 @@ def test_pooling_weights_heads_by_their_squares(record):
 
 def test_what_does_not_fit_is_refused(record, mini):
     profile = aero.position_profile([record])
-    with pytest.raises(ValueError, match="expected at least one record, got none"):
+    with pytest.raises(ValueError, match="expected at least one AttentionRecord, got none"):
         aero.position_profile([])
     with pytest.raises(TypeError, match="expected an AttentionRecord, got str"):
         aero.position_profile(["text"])
-    with pytest.raises(ValueError, match="expected records of one model and one length"):
+    with pytest.raises(ValueError, match="expected records of one length"):
         aero.position_profile([record, record.first(5)])
     with pytest.raises(ValueError, match="expected records of one model"):
         aero.part_table([record, made(1)[0]], profile)
@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_refused(record, mini):
         aero.part_table([record], profile[:3])
     with pytest.raises(ValueError, match="2 tokens or more, got one of 1"):
         aero.part_table([record.first(1)], profile)
-    with pytest.raises(ValueError, match="expected at least one record, got none"):
+    with pytest.raises(ValueError, match="expected at least one AttentionRecord, got none"):
         aero.part_table([], profile)
 
 

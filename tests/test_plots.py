@@ -165,7 +165,7 @@ def test_labels_follow_the_language(record):
         (lambda r: plots.attention_map(r.head_scores(2, 1) * np.nan, r.tokens, "scores"), "expected finite scores"),
         (lambda r: plots.head_maps(r, 0, "raw"), "kind: expected one of weights, scores"),
         (lambda r: plots.against_entropy(aero.shift_table(r), "n_scores"), "column: expected one of"),
-        (lambda r: plots.layer_ridges([]), "records: expected records of one model"),
+        (lambda r: plots.layer_ridges([]), "records: expected at least one AttentionRecord"),
         (lambda r: plots.layer_ridges(aero.AttentionRecord(["a"], np.ones((1, 1, 1, 1)), 8, "m")), "3 tokens or more"),
         (lambda r: plots.layer_head_map(aero.shift_table(r).astype({"layer": "Int64"})), "ints in 'layer', got Int64"),
         (lambda r: plots.against_entropy(aero.shift_table(r).astype({"median": "Float64"}), "median"), "got Float64"),

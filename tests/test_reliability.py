@@ -28,7 +28,7 @@ from aero_helpers.files import read_whole
 from aero_helpers.mini import FOLDER, read_history
 
 N_INPUTS = 10_400  # files, over the six readers
-N_CALLS = 822  # with an argument that is wrong
+N_CALLS = 833  # with an argument that is wrong
 
 
 # Files
@@ -300,6 +300,11 @@ def calls(mini):
         "first": (record.first, {"n_tokens": 2}, {"n_tokens": [*NO_COUNT, 99]}),
         "record.save": (record.save, {"path": "/dev/shm/aero-record"}, {"path": NO_FILE}),
         "record.load": (aero.AttentionRecord.load, {"path": "/dev/shm/aero-record"}, {"path": NO_FILE}),
+        "save_page": (
+            aero.save_page,
+            {"record": record, "path": "/dev/shm/aero-page.html"},
+            {"record": [*NO_RECORD, [record]], "path": NO_FILE},
+        ),
         "select_entries": (aero.select_entries, {"n_tokens": 3}, {"n_tokens": NO_COUNT, "entries": NO_NAME}),
         "shift_table": (aero.shift_table, {"record": record}, {"record": [*NO_RECORD, [record]], "entries": NO_NAME}),
         "shift_tables": (

@@ -2,31 +2,28 @@
 
     python tools/make_live.py
 
-A browser reads modules and the model over HTTP alone: `python -m http.server --directory build/site` serves them.
+A browser reads modules and the model over HTTP alone: `make live` serves them.
 """
 
-import html
-import json
 import shutil
-import tomllib
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
 import aero_helpers as aero
+from aero_helpers import webpage
 from aero_helpers.mini import FOLDER as MINI
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCE, SITE = ROOT / "docs" / "live", ROOT / "build" / "site"
-MOST_TOKENS, N_TEXTS = 64, 24  # of the position profile, as in lesson 04b
+SITE = Path(__file__).resolve().parent.parent / "build" / "site"
+MOST_TOKENS, N_TEXTS = 64, 24  # of the position profile; as many texts as in lesson 04b
+SCRIPTS = ("gpt2.js", "tokenizer.js", "worker.js", "live.js", "live.css")
 
 
 def examples():
-    """Sentences to begin with: two scenes of the course, and texts unlike novels."""
-    scenes = [scene.text for scene in aero.read_scenes()]
+    """Sentences to begin with: two of the course's, and texts unlike novels."""
+    scenes = [scene.sentences[0] for scene in aero.read_scenes()]
     others = ["1, 2, 3, 4, 5, 6, 7, 8", "Ông già nhìn ra biển, và biển lặng.", "the the the the the the the the"]
-    return [scenes[0].split(". ")[0] + ".", scenes[3].split(". ")[0] + ".", *others]
+    return [scenes[0], scenes[3], *others]
 
 
 def position_profile():
@@ -38,19 +35,18 @@ def position_profile():
 
 def build(site=SITE):
     """Write the page's two editions and what both load."""
-    words = tomllib.loads((SOURCE / "words.toml").read_text(encoding="utf-8"))
-    page = Template((SOURCE / "page.html").read_text(encoding="utf-8"))
     (site / "live").mkdir(parents=True, exist_ok=True)
-    for name in ("gpt2.js", "tokenizer.js", "worker.js", "live.js", "live.css"):
-        shutil.copy(SOURCE / name, site / "live")
+    for name in SCRIPTS:
+        shutil.copy(webpage.PAGE / name, site / "live")
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         shutil.copy(MINI / name, site / "live")
     position_profile().tofile(site / "live" / "profile.bin")
-    for language, said in words.items():
-        own = said | {"examples": examples()}
-        data = json.dumps(own, ensure_ascii=False).replace("</", "<\\/")
+    words = {language: said | {"examples": examples()} for language, said in webpage.read_words().items()}
+    style = '<link rel="stylesheet" href="../live/live.css">'
+    script = '<script type="module" src="../live/live.js"></script>'
+    for language in words:
         (site / language).mkdir(exist_ok=True)
-        text = page.substitute({name: html.escape(value) for name, value in said.items()} | {"words": data})
+        text = webpage.page(language, words, "live", style, script)
         (site / language / "live.html").write_text(text, encoding="utf-8")
 
 

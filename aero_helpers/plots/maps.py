@@ -95,13 +95,13 @@ def head_view(
     shown = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
     logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)
     weights = logits.softmax(dim=-1).nan_to_num(0).numpy()  # row 0 has nothing left without key 0
-    scores, shown = scores.numpy(), shown.numpy()
+    numbers, shown = scores.numpy(), shown.numpy()
     fig = plt.figure(
         figsize=(11.5, 4.6), FigureClass=Sheet
     )  # places given by hand: an automatic layout takes longer than the drawing
-    _draw_head(fig, weights if kind == "weights" else scores, shown, query, kind)
+    _draw_head(fig, weights if kind == "weights" else numbers, shown, query, kind)
     above, below = fig.add_axes((0.47, 0.56, 0.33, 0.25)), fig.add_axes((0.47, 0.13, 0.33, 0.3))
-    _draw_row(above, scores[query], shown[query])
+    _draw_row(above, numbers[query], shown[query])
     _draw_row(below, weights[query], shown[query])
     _name_strongest(below, weights[query], record.tokens)
     above.axhline(0, color="black", linestyle=":", linewidth=1.2)

@@ -1,7 +1,8 @@
 // The page: what the reader chooses, what is drawn. The model itself is in worker.js and gpt2.js.
-import { NO_CHANGE, softmaxRow } from "./gpt2.js";
+import { changeScores, NO_CHANGE, softmaxRow } from "./gpt2.js";
 
-const words = JSON.parse(document.getElementById("words").textContent);
+const allWords = JSON.parse(document.getElementById("words").textContent); // {vi: {name: text}, en: …}
+let words = allWords[document.documentElement.lang];
 const at = (id) => document.getElementById(id);
 const LIMIT = 64; // tokens that are shown: a change then shows at once
 const CELL = 17; // pixels of one on the large map, at least
@@ -9,7 +10,7 @@ const number = (x, digits = 2) => x.toLocaleString(words.lang, { minimumFraction
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 // Everything that a link holds.
-const START = { text: words.examples[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", change: {} };
+const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", change: {} };
 let state = { ...START, ...fromLink() };
 let plain = null; // the record as the model is
 let shown = null; // the record under the change
@@ -23,26 +24,49 @@ function fromLink() {
   }
 }
 
-// ---- the model
+// ---- where records come from: ask(text, change, limit) -> a promise of one
 
-const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-const waiting = new Map();
-let asked = 0;
-
-worker.onmessage = ({ data }) => {
-  const { resolve, reject } = waiting.get(data.id);
-  waiting.delete(data.id);
-  if (data.error) reject(new Error(data.error));
-  else resolve(data.record);
-};
-worker.onerror = () => showStatus(words.failed);
-
-function ask(text, change, limit) {
-  return new Promise((resolve, reject) => {
+function askTheModel() {
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  const waiting = new Map();
+  worker.onmessage = ({ data }) => {
+    const { resolve, reject } = waiting.get(data.id);
+    waiting.delete(data.id);
+    if (data.error) reject(new Error(data.error));
+    else resolve(data.record);
+  };
+  worker.onerror = () => showStatus(words.failed);
+  let asked = 0;
+  return (text, change, limit) => new Promise((resolve, reject) => {
     waiting.set(++asked, { resolve, reject });
     worker.postMessage({ id: asked, text, change, limit });
   });
 }
+
+// A record that the page itself holds: scores of the past in 16 bits, each head's from its lowest to its highest one.
+function askTheRecord({ tokens, nLayers, nHeads, headSize, low, step, scores }) {
+  const n = tokens.length;
+  const numbers = new Uint16Array(Uint8Array.from(atob(scores), (letter) => letter.charCodeAt(0)).buffer);
+  const rawScores = new Float32Array(nLayers * nHeads * n * n);
+  let next = 0;
+  for (let head = 0; head < nLayers * nHeads; head++) {
+    for (let query = 0; query < n; query++) {
+      for (let key = 0; key <= query; key++) rawScores[(head * n + query) * n + key] = low[head] + step[head] * numbers[next++];
+    }
+  }
+  return async (_, change) => {
+    const changed = Float32Array.from(rawScores);
+    for (let i = 0; i < nLayers * nHeads; i++) {
+      const here = change.layer === undefined || change.layer === null || i === change.layer * nHeads + change.head;
+      const from = i * n * n;
+      if (here) changed.set(changeScores(rawScores.subarray(from, from + n * n), n, { ...NO_CHANGE, ...change }), from);
+    }
+    return { tokens, rawScores: changed, nLayers, nHeads, headSize, nLeftOut: 0 };
+  };
+}
+
+const held = document.getElementById("record");
+const ask = held ? askTheRecord(JSON.parse(held.textContent)) : askTheModel();
 
 function wholeChange() {
   const scope = state.scope === "head" ? { layer: state.layer, head: state.head } : {};
@@ -275,9 +299,8 @@ function drawOutcome() {
   const rows = [
     [words.outcome, words.as_it_is, words.changed],
     [words.weight_change, "0", number(change, 3)],
-    [words.loss, loss(plain), loss(shown)],
-    [words.next, next(plain), next(shown)],
   ];
+  if (!held) rows.push([words.loss, loss(plain), loss(shown)], [words.next, next(plain), next(shown)]);
   const table = document.createElement("table");
   rows.forEach((cells, i) => {
     const row = table.insertRow();
@@ -301,7 +324,7 @@ function draw() {
   drawDensity();
   drawOutcome();
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
-  at("twin").hash = location.hash;
+  if (!held) at("twin").hash = location.hash;
 }
 
 function showStatus(text) {
@@ -325,7 +348,7 @@ function change(what) {
 
 function showControls() {
   const now = { ...NO_CHANGE, ...state.change };
-  at("text").value = state.text;
+  if (at("text").value !== state.text) at("text").value = state.text;
   [at("add").value, at("spread").value, at("clip").checked, at("scope").value] = [now.add, now.spread, now.clip, state.scope];
   at("add-value").textContent = number(now.add, 0);
   at("spread-value").textContent = `× ${number(now.spread, 1)}`;
@@ -348,7 +371,7 @@ at("text").oninput = () => {
   clearTimeout(pause);
   pause = setTimeout(() => setText(at("text").value), 200);
 };
-at("example").append(new Option("…", ""), ...words.examples.map((text) => new Option(text.slice(0, 60), text)));
+at("example").append(new Option("…", ""), ...(words.examples ?? []).map((text) => new Option(text.slice(0, 60), text)));
 at("example").onchange = () => at("example").value && setText(at("example").value);
 for (const input of document.getElementsByName("kind")) input.onchange = () => choose({ kind: input.value });
 at("add").oninput = () => change({ add: Number(at("add").value) });
@@ -361,6 +384,23 @@ at("scope").onchange = () => {
   run(false);
 };
 at("reset").onclick = () => change({ ...NO_CHANGE });
+at("twin").onclick = (event) => {
+  if (!held) return; // the live page has a twin; a saved one speaks both
+  event.preventDefault();
+  speak(words.twin);
+};
+
+function speak(language) {
+  words = allWords[language];
+  document.documentElement.lang = at("twin").hreflang = language;
+  at("twin").lang = at("twin").hreflang = words.twin;
+  document.title = words.title;
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = words[element.dataset.word];
+  at("thumbnails").replaceChildren();
+  showControls();
+  showStatus(fill(words.tokens, { n: shown.tokens.length }));
+  draw();
+}
 at("link").onclick = async () => {
   await navigator.clipboard?.writeText(location.href);
   showStatus(words.copied);
