@@ -86,22 +86,22 @@ def head_view(
     ValueError for a text under 3 tokens.
     """
     require_record(record)
-    scores = record.head_scores(layer, head)
+    raw = record.head_scores(layer, head)
     require_one_of("kind", kind, ("weights", "scores"))
     if record.n_tokens < 3:
         raise ValueError(f"record: expected a text of 3 tokens or more, got {record.n_tokens}")
     if not is_whole(query) or not 0 <= query < record.n_tokens:
         raise IndexError(f"query: expected 0 to {record.n_tokens - 1}, got {query!r}")
-    shown = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
-    logits = (scores / record.head_size**0.5).masked_fill(~shown, -torch.inf)
+    chosen = select_entries(record.n_tokens, "causal" if with_key_0 else "without_key_0")
+    logits = (raw / record.head_size**0.5).masked_fill(~chosen, -torch.inf)
     weights = logits.softmax(dim=-1).nan_to_num(0).numpy()  # row 0 has nothing left without key 0
-    numbers, shown = scores.numpy(), shown.numpy()
+    scores, shown = raw.numpy(), chosen.numpy()
     fig = plt.figure(
         figsize=(11.5, 4.6), FigureClass=Sheet
     )  # places given by hand: an automatic layout takes longer than the drawing
-    _draw_head(fig, weights if kind == "weights" else numbers, shown, query, kind)
+    _draw_head(fig, weights if kind == "weights" else scores, shown, query, kind)
     above, below = fig.add_axes((0.47, 0.56, 0.33, 0.25)), fig.add_axes((0.47, 0.13, 0.33, 0.3))
-    _draw_row(above, numbers[query], shown[query])
+    _draw_row(above, scores[query], shown[query])
     _draw_row(below, weights[query], shown[query])
     _name_strongest(below, weights[query], record.tokens)
     above.axhline(0, color="black", linestyle=":", linewidth=1.2)
