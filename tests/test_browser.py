@@ -401,7 +401,7 @@ def test_the_live_page_says_what_a_change_does_and_its_link_holds_the_view(live,
     outcome.get_by_text("no weight with them").wait_for()
     live.locator("#clip").check()
     outcome.get_by_text("The weights have changed").wait_for()
-    live.get_by_label("raw scores").check()
+    live.get_by_role("radio", name="raw scores").check()
     live.locator("#map").focus()
     for key in ("ArrowUp", "ArrowLeft"):
         live.keyboard.press(key)

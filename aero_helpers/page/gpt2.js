@@ -16,7 +16,7 @@ export function readSafetensors(buffer) {
 }
 
 // x W + b: [T, nIn] by [nIn, nOut]. GPT-2 keeps its weights that way round (Conv1D).
-// Four inputs are added up at a time, because that many products fit a processor's registers: it is three times as fast.
+// Four inputs are added up at a time, because that many products fit a processor's registers: twice as fast as one by one.
 function linear(x, weight, bias, nTokens, nIn) {
   const nOut = bias.length;
   const out = new Float32Array(nTokens * nOut);
@@ -24,10 +24,12 @@ function linear(x, weight, bias, nTokens, nIn) {
   for (let t = 0; t < nTokens; t++) {
     row.set(bias);
     for (let i = 0; i < nIn; i += 4) {
-      const [a, b, c, d] = x.subarray(t * nIn + i, t * nIn + i + 4);
-      const from = i * nOut;
-      for (let j = 0; j < nOut; j++) {
-        const w = from + j;
+      const from = t * nIn + i;
+      const a = x[from];
+      const b = x[from + 1];
+      const c = x[from + 2];
+      const d = x[from + 3];
+      for (let j = 0, w = i * nOut; j < nOut; j++, w++) {
         row[j] += a * weight[w] + b * weight[w + nOut] + c * weight[w + 2 * nOut] + d * weight[w + 3 * nOut];
       }
     }
@@ -55,7 +57,7 @@ function layerNorm(x, weight, bias, epsilon) {
     let mean = 0;
     let square = 0;
     for (let i = 0; i < width; i++) mean += x[from + i] / width;
-    for (let i = 0; i < width; i++) square += (x[from + i] - mean) ** 2 / width;
+    for (let i = 0; i < width; i++) square += ((x[from + i] - mean) * (x[from + i] - mean)) / width;
     const scale = 1 / Math.sqrt(square + epsilon);
     for (let i = 0; i < width; i++) out[from + i] = (x[from + i] - mean) * scale * weight[i] + bias[i];
   }
@@ -65,11 +67,18 @@ function layerNorm(x, weight, bias, epsilon) {
 // GPT-2's own approximation of GELU, by tanh.
 function gelu(x) {
   const root = Math.sqrt(2 / Math.PI);
-  return x.map((z) => 0.5 * z * (1 + Math.tanh(root * (z + 0.044715 * z ** 3))));
+  const out = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) {
+    const z = x[i];
+    out[i] = 0.5 * z * (1 + Math.tanh(root * (z + 0.044715 * z * z * z)));
+  }
+  return out;
 }
 
 function add(x, y) {
-  return x.map((value, i) => value + y[i]);
+  const sum = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) sum[i] = x[i] + y[i];
+  return sum;
 }
 
 // Attention weights of one row of raw scores: divide by √d, hide the future, softmax.

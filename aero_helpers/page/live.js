@@ -298,7 +298,7 @@ function drawOutcome() {
   const loss = (record) => (record.tokens.length > 1 ? number(record.loss, 3) : "–");
   const rows = [
     [words.outcome, words.as_it_is, words.changed],
-    [words.weight_change, "0", number(change, 3)],
+    [words.weight_change, number(0, 3), number(change, 3)],
   ];
   if (!held) rows.push([words.loss, loss(plain), loss(shown)], [words.next, next(plain), next(shown)]);
   const table = document.createElement("table");
