@@ -153,7 +153,7 @@ def corpus_table(numbers, which):
 
 def density_table(numbers, which):
     heads = (
-        ("số giá trị", "scipy", "`aero.density`", "nhanh gấp", "sai số, tính theo chiều cao đỉnh"),
+        ("số giá trị", "scipy", "`aero.density`", "nhanh gấp mấy lần", "sai số, tính theo chiều cao đỉnh"),
         ("values", "scipy", "`aero.density`", "times as fast", "error, of the peak"),
     )
     rows = [_line(heads[which]), _line(["---"] * 5)]
@@ -176,11 +176,11 @@ def goals_table(numbers, which):
     faster = million["scipy_seconds"] / np.median(million["seconds"])
     heads = ("", "mục tiêu", "đo được"), ("", "goal", "measured")
     rows = [
-        (("so với `sdpa` không logit, T = 1024, hai văn bản", "against `sdpa` without logits, T = 1024, two texts"),
+        (("so với `sdpa` không tính logit, T = 1024, hai văn bản", "against `sdpa` without logits, T = 1024, two texts"),
          "≤ 1.15", f"{ratio(two, 'ours'):.2f}"),
-        (("cũng vậy, một văn bản", "the same, one text"), "≤ 1.15", f"{ratio(one, 'ours'):.2f}"),
+        (("như trên, một văn bản", "the same, one text"), "≤ 1.15", f"{ratio(one, 'ours'):.2f}"),
         (("T = 128, 16 văn bản", "T = 128, 16 texts"), "≤ 1.15", f"{ratio(short, 'ours'):.2f}"),
-        (("so với `sdpa` có logit, hai văn bản", "against `sdpa` with logits, two texts"),
+        (("so với `sdpa` có tính logit, hai văn bản", "against `sdpa` with logits, two texts"),
          "", f"{ratio(two, 'ours', 'sdpa_logits'):.2f}"),
         (("nhanh gấp mấy lần cách nhanh nhất của TransformerLens", "times as fast as TransformerLens' fastest way"),
          "≥ 2.5", f"{lens:.1f}"),
@@ -190,7 +190,7 @@ def goals_table(numbers, which):
          ("xấp xỉ nhau", "even")[which], f"{min(speeds):,.0f} … {max(speeds):,.0f}"),
         (("`aero.density`, 10⁶ giá trị: nhanh gấp mấy lần scipy", "`aero.density`, 10⁶ values: times as fast as scipy"),
          "≥ 500", f"{faster:,.0f}"),
-        (("sai số của nó", "its error"), "≤ 10⁻³", f"{million['error']:.0e}"),
+        (("sai số của `aero.density`", "its error"), "≤ 10⁻³", f"{million['error']:.0e}"),
         (("10⁸ giá trị từ biểu đồ tần suất: sai số; bộ nhớ thêm (10⁶: …)",
           "10⁸ values from a histogram: error; memory (10⁶: …)"),
          "", f"{largest['error']:.0e}; {largest['megabytes']:.0f} MB ({smallest['megabytes']:.0f} MB)"),
