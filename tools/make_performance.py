@@ -176,7 +176,8 @@ def goals_table(numbers, which):
     faster = million["scipy_seconds"] / np.median(million["seconds"])
     heads = ("", "mục tiêu", "đo được"), ("", "goal", "measured")
     rows = [
-        (("so với `sdpa` không tính logit, T = 1024, hai văn bản", "against `sdpa` without logits, T = 1024, two texts"),
+        (("so với `sdpa` không tính logit, T = 1024, hai văn bản",
+          "against `sdpa` without logits, T = 1024, two texts"),
          "≤ 1.15", f"{ratio(two, 'ours'):.2f}"),
         (("như trên, một văn bản", "the same, one text"), "≤ 1.15", f"{ratio(one, 'ours'):.2f}"),
         (("T = 128, 16 văn bản", "T = 128, 16 texts"), "≤ 1.15", f"{ratio(short, 'ours'):.2f}"),
