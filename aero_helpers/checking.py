@@ -51,6 +51,10 @@ class Checker:
     lesson: str = field(default="", kw_only=True)
     state: str | None = field(default=None, init=False)  # "right", once it was right, else the last verdict's state
 
+    def examine(self, answer: object) -> "Verdict":
+        """The Verdict on an answer, or what the answer raises."""
+        raise NotImplementedError
+
     def __call__(self, answer):
         """The Verdict on an answer; whatever the answer is, nothing is raised."""
         try:
@@ -90,7 +94,7 @@ class Progress:
 
     def __init__(self, checkers):
         tried = {checker.lesson for checker in checkers if checker.state}
-        self.lessons = {}
+        self.lessons: dict[str, dict[str, str]] = {}
         for checker in checkers:
             if checker.lesson in tried or not tried:
                 self.lessons.setdefault(checker.lesson, {})[checker.name] = checker.state or "not attempted"

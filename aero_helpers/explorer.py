@@ -55,7 +55,7 @@ class Explorer(ipywidgets.VBox):
             control.unobserve_all("value")
             control.disabled = True
         words = say("Chạy lại ô mã này để dùng tiếp các thanh trượt.", "Run this cell again to move the sliders.")
-        self.children = (ipywidgets.Label(words), *self.children)
+        self.children = [ipywidgets.Label(words), *self.children]
 
     def _redraw(self, _=None):
         self.picture.value = _png(self._draw(**{name: control.value for name, control in self.controls.items()}))

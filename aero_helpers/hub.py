@@ -105,7 +105,7 @@ def download() -> Path:
 
 def _run_download():
     """Run the hub's client until it is done; return what went wrong, or "" ."""
-    what = {"repo_id": REPOSITORY, "revision": REVISION}
+    what: dict[str, object] = {"repo_id": REPOSITORY, "revision": REVISION}
     what |= {"cache_dir": str(constants.HF_HUB_CACHE), "endpoint": constants.ENDPOINT, "etag_timeout": STALLED}
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1", "PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryFile() as said:

@@ -128,7 +128,7 @@ def density_of_histogram(counts: Numbers, low: float, width: float, bandwidth: s
     return density(middles[used], h, weights=counts[used])
 
 
-def _checked_histogram(counts, low, width):
+def _checked_histogram(counts: Numbers, low: float, width: float) -> tuple[np.ndarray, np.ndarray]:
     """(counts, the middles of their bins), both float64, after all guards."""
     masked, flat = is_masked(counts), real_numbers(counts, "counts")
     if hasattr(counts, "iloc") and not counts.index.is_monotonic_increasing:
@@ -231,7 +231,7 @@ def _size_and_deviation(values, weights):
     return n, np.sqrt(share @ (values - share @ values) ** 2 / (1 - 1 / n)) if n > 1 else 0.0
 
 
-def _by_rule(bandwidth, deviation, n, isj):
+def _by_rule(bandwidth: str | float, deviation, n, isj):
     """The bandwidth that a rule gives for n values of that standard deviation; a number stays what it is."""
     if isinstance(bandwidth, str):
         rules = {"scott": lambda: deviation * n**-0.2, "silverman": lambda: deviation * (3 * n / 4) ** -0.2, "isj": isj}

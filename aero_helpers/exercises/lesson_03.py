@@ -140,7 +140,7 @@ def divided_by_root_of_length(q, k, n_heads):
     "You split the heads by view or reshape without the swap: tokens are mixed up.",
 )
 def heads_reshaped(q, k, n_heads):
-    return _head_weights(*(_heads_by_reshape(x, n_heads) for x in (q, k)), n_heads)
+    return _head_weights(_heads_by_reshape(q, n_heads), _heads_by_reshape(k, n_heads), n_heads)
 
 
 without_head = Exercise(

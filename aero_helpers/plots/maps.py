@@ -138,7 +138,7 @@ def _draw_row(ax, row, shown):
 
 def _name_strongest(ax, weights, tokens):
     """Write the token of each of the three largest weights above it, where these stand apart."""
-    named = []
+    named: list[int] = []
     for key in np.argsort(-weights)[:3]:
         if weights[key] > 0.05 and all(abs(key - other) > 0.09 * len(weights) for other in named):
             ax.text(key, weights[key] + 0.03, label(tokens[key]), ha="center", fontsize=10, parse_math=False)

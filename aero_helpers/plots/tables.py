@@ -285,7 +285,7 @@ def _label_heads(ax, table, x, y):
     table = table.reset_index(drop=True)
     places = (table[[x, y]] - table[[x, y]].min()) / np.ptp(table[[x, y]].to_numpy(), axis=0)
     farthest = ((places - places.median()) ** 2).sum(axis=1).nlargest(len(table)).index
-    labelled = []
+    labelled: list[int] = []
     for i in farthest:
         apart = [abs(places.loc[i] - places.loc[j]) for j in labelled]
         if len(labelled) < MOST_LABELS and all(dx > 0.12 or dy > 0.06 for dx, dy in map(tuple, apart)):
