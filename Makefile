@@ -64,10 +64,13 @@ live: $(READY) ## mini within a web page, served at http://127.0.0.1:8000/vi/liv
 editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
 	$(BIN)/python tools/make_editions.py
 
+# Which notebooks `outputs` runs: NOTEBOOK=03_head_split runs one.
+NOTEBOOK ?= *
+
 outputs: $(READY) ## run the instructor edition and keep its outputs
 	AERO_MODEL=mini $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
-		notebooks/instructor/*.ipynb
+		notebooks/instructor/$(NOTEBOOK).ipynb
 
 findings: $(READY) ## measure every claim on every model, write docs/findings.md and findings.vi.md
 	$(BIN)/python tools/make_findings.py untrained

