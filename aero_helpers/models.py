@@ -150,7 +150,7 @@ class LanguageModel:
         count, as a fused optimizer's, a few numbers of each tensor are looked at. A change of other numbers through
         `.data`, and what no tensor holds, a hook, goes unseen.
         """
-        tensors = [*self.model.named_parameters(), *self.model.named_buffers()]
+        tensors = _tensors(self.model)
         state = [(name, tensor.data_ptr(), tensor._version, _a_few_numbers(tensor)) for name, tensor in tensors]
         now = state, what_config_says(self.model.config)
         if self._fingerprint[0] != now:
@@ -318,6 +318,15 @@ def _require_text(text):
         raise ValueError(f"text: expected Unicode letters, got half of a surrogate pair in {text!r}")
 
 
+def _tensors(model):
+    """(name, tensor) of all that a model computes with, but for the rotary frequencies, `inv_freq`.
+
+    These follow from the config, and some models register them anew in each run.
+    """
+    buffers = [(name, buffer) for name, buffer in model.named_buffers() if not name.endswith("inv_freq")]
+    return [*model.named_parameters(), *buffers]
+
+
 def _a_few_numbers(tensor, n=8):
     """Some of a tensor's numbers, evenly spread, as bytes."""
     flat = tensor.detach().flatten()
@@ -336,7 +345,7 @@ def what_config_says(config: PretrainedConfig) -> str:
 def sum_of_weights(model: PreTrainedModel) -> str:
     """The SHA-256 sum of a model's config, and of names, shapes and numbers of its weights, as hexadecimal digits."""
     total = hashlib.sha256(what_config_says(model.config).encode())
-    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+    for name, weight in _tensors(model):
         total.update(f"{name} {list(weight.shape)} {weight.dtype}".encode())
         total.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
