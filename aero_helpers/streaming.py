@@ -136,8 +136,8 @@ class _Rooms:
         floats = {"dtype": torch.float32, "device": query.device}
         whole = {"dtype": torch.int64, "device": query.device}
         self.heads = [torch.empty(*self.shape, head_size, **floats) for _ in range(3)]
-        self.block = *(torch.empty(n_scores, **floats) for _ in range(2)), torch.empty(n_scores, **whole)
-        self.block = *self.block, torch.ones(n_scores, **whole)
+        scores, spare = (torch.empty(n_scores, **floats) for _ in range(2))
+        self.block = scores, spare, torch.empty(n_scores, **whole), torch.ones(n_scores, **whole)
         past = torch.ones(
             self.n_rows, self.n_rows, **floats
         ).tril()  # of a block's last keys: 1 where not in the future

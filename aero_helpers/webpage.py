@@ -70,7 +70,12 @@ def page(language: str, words: dict[str, dict], kind: str, style: str, scripts: 
 
 def _held(record):
     """What a page holds of a record: scores of the past, head by head and row by row, as whole numbers of steps."""
-    past = record.raw_scores[..., causal_mask(record.n_tokens)].double().numpy().reshape(-1, _n_pairs(record))
+    past = (
+        record.raw_scores[..., causal_mask(record.n_tokens)]
+        .double()
+        .numpy()
+        .reshape(record.n_layers * record.n_heads, -1)
+    )
     low, high = past.min(-1), past.max(-1)
     step = np.where(high > low, (high - low) / LEVELS, 1.0)
     if (step > COARSEST * record.head_size**0.5).any():
@@ -82,10 +87,6 @@ def _held(record):
     sizes = {"nLayers": record.n_layers, "nHeads": record.n_heads, "headSize": record.head_size}
     scores = base64.b64encode(numbers.tobytes()).decode()
     return sizes | {"tokens": record.tokens, "low": low.tolist(), "step": step.tolist(), "scores": scores}
-
-
-def _n_pairs(record):
-    return record.n_tokens * (record.n_tokens + 1) // 2
 
 
 def _json(x):

@@ -405,6 +405,11 @@ def test_the_live_page_says_what_a_change_does_and_its_link_holds_the_view(live,
     live.locator("#map").focus()
     for key in ("ArrowUp", "ArrowLeft"):
         live.keyboard.press(key)
+    box, before = live.locator("#map").bounding_box(), live.locator("#cell").inner_text()
+    live.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 40)
+    assert live.locator("#cell").inner_text() != before
+    live.mouse.move(0, 0)
+    live.keyboard.press("ArrowLeft")
     cell = live.locator("#cell").inner_text()
     assert cell.startswith("Query") and "weight" in cell
     address, text = live.url, outcome.inner_text()

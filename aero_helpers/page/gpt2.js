@@ -124,6 +124,11 @@ export function changeScores(scores, nTokens, change, profile) {
 
 export const NO_CHANGE = { add: 0, spread: 1, clip: false, hide: null, keep: null, layer: null, head: null };
 
+// Whether a change is for this head: null stands for all.
+export function reaches(change, layer, head) {
+  return (change.layer === null || change.layer === layer) && (change.head === null || change.head === head);
+}
+
 export class GPT2 {
   constructor(tensors, config) {
     this.tensors = tensors;
@@ -157,8 +162,7 @@ export class GPT2 {
       const joined = new Float32Array(nTokens * width);
       for (let head = 0; head < nHeads; head++) {
         let scores = this.headScores(fused, head, nTokens);
-        const here = (change.layer === null || change.layer === layer) && (change.head === null || change.head === head);
-        if (here) scores = changeScores(scores, nTokens, change, profiles && profiles.of(layer, head));
+        if (reaches(change, layer, head)) scores = changeScores(scores, nTokens, change, profiles && profiles.of(layer, head));
         rawScores.set(scores, (layer * nHeads + head) * nTokens * nTokens);
         this.attend(joined, scores, fused, head, nTokens);
       }

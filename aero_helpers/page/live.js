@@ -1,5 +1,5 @@
 // The page: what the reader chooses, what is drawn. The model itself is in worker.js and gpt2.js.
-import { changeScores, NO_CHANGE, softmaxRow } from "./gpt2.js";
+import { changeScores, NO_CHANGE, reaches, softmaxRow } from "./gpt2.js";
 
 const allWords = JSON.parse(document.getElementById("words").textContent); // {vi: {name: text}, en: …}
 let words = allWords[document.documentElement.lang];
@@ -54,12 +54,12 @@ function askTheRecord({ tokens, nLayers, nHeads, headSize, low, step, scores }) 
       for (let key = 0; key <= query; key++) rawScores[(head * n + query) * n + key] = low[head] + step[head] * numbers[next++];
     }
   }
-  return async (_, change) => {
-    const changed = Float32Array.from(rawScores);
+  return async (_, asked) => {
+    const [changed, change] = [Float32Array.from(rawScores), { ...NO_CHANGE, ...asked }];
     for (let i = 0; i < nLayers * nHeads; i++) {
-      const here = change.layer === undefined || change.layer === null || i === change.layer * nHeads + change.head;
       const from = i * n * n;
-      if (here) changed.set(changeScores(rawScores.subarray(from, from + n * n), n, { ...NO_CHANGE, ...change }), from);
+      if (!reaches(change, Math.floor(i / nHeads), i % nHeads)) continue;
+      changed.set(changeScores(rawScores.subarray(from, from + n * n), n, change), from);
     }
     return { tokens, rawScores: changed, nLayers, nHeads, headSize, nLeftOut: 0 };
   };
@@ -323,6 +323,10 @@ function draw() {
   drawBars();
   drawDensity();
   drawOutcome();
+  keepLink();
+}
+
+function keepLink() {
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
   if (!held) at("twin").hash = location.hash;
 }
@@ -392,7 +396,7 @@ at("twin").onclick = (event) => {
 
 function speak(language) {
   words = allWords[language];
-  document.documentElement.lang = at("twin").hreflang = language;
+  document.documentElement.lang = language;
   at("twin").lang = at("twin").hreflang = words.twin;
   document.title = words.title;
   for (const element of document.querySelectorAll("[data-word]")) element.textContent = words[element.dataset.word];
@@ -402,14 +406,22 @@ function speak(language) {
   draw();
 }
 at("link").onclick = async () => {
+  keepLink();
   await navigator.clipboard?.writeText(location.href);
   showStatus(words.copied);
 };
 
+let linking = null;
 function pointed(event) {
   const box = at("map").getBoundingClientRect();
   const [key, query] = [event.clientX - box.left - place.left, event.clientY - box.top - place.top].map((x) => Math.floor(x / place.cell));
-  if (query >= 0 && query < shown.tokens.length && key >= 0 && key <= query) choose({ query, key });
+  const isCell = query >= 0 && query < shown.tokens.length && key >= 0 && key <= query;
+  if (!isCell || (query === state.query && key === state.key)) return;
+  state = { ...state, query, key }; // of all that is drawn, these two hang on it
+  drawMap();
+  drawBars();
+  clearTimeout(linking); // browsers allow some hundred new addresses a minute
+  linking = setTimeout(keepLink, 300);
 }
 at("map").onpointermove = (event) => event.pointerType === "mouse" && place && pointed(event);
 at("map").onclick = (event) => place && pointed(event);
