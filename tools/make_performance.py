@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import aero_helpers as aero
+from aero_helpers.language import say
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NUMBERS = DOCS / "performance.json"
@@ -225,38 +226,36 @@ def page(text, numbers, which):
 
 
 def draw(numbers):
-    """performance.png: cost of a forward pass, time against tokens, time against values."""
-    aero.set_language("both")
-    aero.plots.use_style()
+    """Cost of a forward pass, time against tokens, time against values, in the language that is set."""
     fig, (cost, tokens, values) = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
     settings = list(SETTINGS)
     shown = {"eager_weights": "#7A7A7A", "lens_hooks": "#E69F00", "ours": "#0072B2"}
     for i, (how, colour) in enumerate(shown.items()):
         heights = [ratio(numbers["forward"][setting], how) for setting in settings]
         bars = cost.bar(
-            np.arange(3) + 0.26 * i - 0.26, heights, 0.24, color=colour, label=ARMS[how][1].replace("`", "")
+            np.arange(3) + 0.26 * i - 0.26, heights, 0.24, color=colour, label=say(*ARMS[how][:2]).replace("`", "")
         )
         cost.bar_label(bars, fmt="%.2f", fontsize=8.5)
     cost.axhline(1, color="black", linestyle=":")
     cost.set_xticks(range(3), settings)
-    cost.set(xlabel="văn bản × token / texts × tokens", ylabel="lần so với sdpa\ntimes a plain sdpa forward")
+    cost.set(xlabel=say("văn bản × token", "texts × tokens"), ylabel=say("lần so với sdpa", "times a plain sdpa forward"))
     cost.set_ylim(0, 1.35 * cost.get_ylim()[1])
-    cost.set_title("Thống kê tốn bao nhiêu?\nWhat do statistics cost?")
+    cost.set_title(say("Thống kê tốn bao nhiêu?", "What do statistics cost?"))
     cost.legend(fontsize=10, loc="upper left")
     runs = numbers["corpus"]
     tokens.loglog([r["tokens"] for r in runs], [r["seconds"] for r in runs], "o-", color="#0072B2", linewidth=2)
-    tokens.set(xlabel="token", ylabel="giây / seconds")
-    tokens.set_title("Thời gian có tuyến tính không?\nIs time linear in the tokens?")
+    tokens.set(xlabel=say("số token", "tokens"), ylabel=say("giây", "seconds"))
+    tokens.set_title(say("Thời gian có tuyến tính không?", "Is time linear in the tokens?"))
     runs = numbers["density"]
     for name, colour, seconds in (
         ("scipy.stats.gaussian_kde", "#D55E00", [r["scipy_seconds"] for r in runs]),
         ("aero.density", "#0072B2", [np.median(r["seconds"]) for r in runs]),
     ):
         values.loglog([r["n"] for r in runs], seconds, "o-", color=colour, linewidth=2, label=name)
-    values.set(xlabel="số giá trị / values", ylabel="giây / seconds")
-    values.set_title("Mật độ: cách nào nhanh?\nDensity: which is fast?")
+    values.set(xlabel=say("số giá trị", "values"), ylabel=say("giây", "seconds"))
+    values.set_title(say("Mật độ: cách nào nhanh?", "Density: which is fast?"))
     values.legend(fontsize=10)
-    fig.savefig(DOCS / "performance.png", dpi=110)
+    return fig
 
 
 def write_pages():
@@ -264,7 +263,10 @@ def write_pages():
     for which, name in enumerate(PAGES):
         path = DOCS / name
         path.write_text(page(path.read_text(encoding="utf-8"), numbers, which), encoding="utf-8")
-    draw(numbers)
+    aero.plots.use_style()
+    for language, name in (("vi", "performance.vi.png"), ("en", "performance.png")):
+        aero.set_language(language)
+        draw(numbers).savefig(DOCS / name, dpi=110)
     print(goals_table(numbers, 1), cost_table(numbers, 1), sep="\n\n")
 
 

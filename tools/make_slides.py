@@ -1,153 +1,195 @@
 """Make lecture slides from the instructor's notebooks: `python tools/make_slides.py`.
 
-A deck for each notebook and language goes to build/slides/, index.html first; no network is needed to
-show them. Cells say by `slideshow` (JupyterLab's property inspector) where they stand: a text cell begins
-a slide, and is cut into several where it is long; code and each of its figures follow on slides of their own.
+A deck for each notebook and language goes to build/site/slides; no network is needed to show one. A slide has a title
+that asks or finds something, one thing to look at (a figure, a table, short code, a formula) and little else; the
+notebook's prose goes to the speaker notes (key S). Cells say by `slideshow` (JupyterLab's property inspector) whether
+they are shown; code that is shown has a `title` in both languages, and may have `live`, a state of the live page.
 """
 
+import html
 import importlib.util
+import json
 import re
 import shutil
-from copy import deepcopy
-from html import escape
-from itertools import groupby, pairwise, zip_longest
+from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
+from urllib.parse import quote
 
-import nbformat
-from make_editions import SOURCE, drop_widgets, read, tags
-from make_lesson import INDEX, title, with_mathml
+from formulas import mathml
+from make_editions import SOURCE, read, tags
 from markdown_it import MarkdownIt
-from nbconvert import SlidesExporter
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
 
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "tools" / "slides_template"
-SLIDES = ROOT / "build" / "slides"
-FULL = 680  # about as many letters of text as fit on a slide of 720 pixels at a size for the last row
-SHORT = 220  # a remark that may stay on the slide of the code above it
-FEW_LINES = 3  # code that leaves room for its figure
-ROW = 70  # a table's row, a list's item or a displayed formula takes at least a line
+TEMPLATE = ROOT / "tools" / "slides"
+SLIDES = ROOT / "build" / "site" / "slides"
+LANGUAGES = ("vi", "en")
+MOST_LINES = 17  # of code and what it prints, on one slide
+LONGEST = 150  # letters of a sentence that the last row can still read
+LIVE = {"vi": "Mở trang thử ngay với ví dụ này", "en": "Open the live page with this example"}
+ITEMS = ("table_open", "math_block", "blockquote_open", "ordered_list_open", "fence")
+SAID = re.compile(r"\*\*(?P<kicker>Dự đoán|Predict|Phán quyết \d|Verdict \d)\.\*\* (?P<text>.+)", re.DOTALL)
 
 
-def weight(block):
-    """How much of a slide a paragraph takes, in letters."""
-    lines = [line for line in block.splitlines() if not line.startswith("| ---")]
-    formulas = 3 * ROW * block.count("$$") // 2
-    return formulas + sum(max(ROW, len(re.sub(r"\$[^$]*\$", "xxxxx", line))) for line in lines)
+@dataclass
+class Slide:
+    """One slide: a line above its title, the title, what is looked at, and what the speaker says; all of it HTML."""
+
+    title: str
+    kicker: str = ""
+    item: str = ""
+    notes: list = field(default_factory=list)
+    live: str = ""
+
+
+def renderer():
+    """Markdown as the notebooks use it, its formulas as MathML."""
+    made = MarkdownIt("commonmark").enable("table")
+    return made.use(dollarmath_plugin, renderer=lambda tex, options: mathml(tex, options["display_mode"]))
+
+
+MARKDOWN = renderer()
+
+
+def without_hints(source):
+    return re.sub(r"<details>.*?</details>", "", source, flags=re.DOTALL)
 
 
 def blocks_of(source):
-    """(block, whether it is a heading) of a text: what blank lines part, but for those in a fence of code."""
-    lines, tokens = source.strip().split("\n"), MarkdownIt().parse(source.strip())
-    in_code = {line for token in tokens if token.type in ("fence", "code_block") for line in range(*token.map)}
-    headings = {token.map[0] for token in tokens if token.type == "heading_open"}
-    is_blank = [not line.strip() and i not in in_code for i, line in enumerate(lines)]
-    for blank, block in groupby(range(len(lines)), key=lambda i: is_blank[i]):
-        block = list(block)
-        if not blank:
-            yield "\n".join(lines[i] for i in block), block[0] in headings
+    """(kind, source) of a text's blocks: headings, paragraphs, tables, formulas, lists, fences of code."""
+    lines = source.split("\n")
+    for token in MARKDOWN.parse(source):
+        if token.level == 0 and token.map and not token.type.endswith("_close"):
+            yield token.type, "\n".join(lines[slice(*token.map)]).strip()
 
 
-def cut(source):
-    """A text cell as the sources of its slides: whole paragraphs, the heading repeated, hints left to the notebook."""
-    source = re.sub(r"<details>.*?</details>", "", source, flags=re.DOTALL)
-    slides, heading = [], ""
-    for block, is_heading in blocks_of(source):
-        if is_heading:
-            heading = block
-            slides.append([block])
-        elif not slides or (sum(map(weight, slides[-1])) + weight(block) > FULL and slides[-1] != [heading]):
-            slides.append([heading, block] if heading else [block])
-        else:
-            slides[-1].append(block)
-    return ["\n\n".join(blocks) for blocks in slides if blocks != [heading] or len(slides) == 1]
+def first_sentences(text):
+    """The first sentence; of a prediction that asks something, its first question."""
+    whole = " ".join(text.split())
+    sentences = re.split(r"(?<=[.?!])\s+(?=[A-ZĐÀ-Ỹ\"“*`$(])", whole)
+    asked = [sentence for sentence in sentences if sentence.rstrip("*").endswith("?")]
+    return whole if len(whole) <= LONGEST and asked else (asked or sentences)[0]
 
 
-def figures_of(cell):
-    return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+def slides_of_text(source, above):
+    """The slides of a text cell; prose becomes the notes of the slide it stands under, at first of `above`."""
+    slides, slide, heading = [], above, above.title if above else ""
+    for kind, block in blocks_of(without_hints(source)):
+        said = SAID.match(block) if kind == "paragraph_open" else None
+        if kind == "heading_open":
+            heading = MARKDOWN.renderInline(re.sub(r"^#+ (\d\. )?", "", block))
+            slide = Slide(heading)
+        elif said:
+            title = MARKDOWN.renderInline(first_sentences(said["text"]))
+            if slide is not None and slide is not above and not slide.item and not slide.kicker:  # a heading alone
+                slide.title, slide.kicker = title, f"{slide.title} · {said['kicker']}"
+            else:
+                slide = Slide(title, said["kicker"])
+        elif kind in ITEMS and slide is not None and slide is not above and not slide.item and not slide.kicker:
+            slide.item = MARKDOWN.render(block)
+            continue
+        elif kind in ITEMS and kind != "ordered_list_open":
+            slide = Slide(heading, item=MARKDOWN.render(block))
+        if slide is not above and slide not in slides:
+            slides.append(slide)
+        if slide is not None and kind != "heading_open" and kind not in ITEMS:
+            slide.notes.append(MARKDOWN.render(block))
+    return slides
 
 
-def has_room(cell):
-    """Whether a remark fits under a cell on its slide."""
-    printed = "".join(output.get("text", "") for output in cell.get("outputs", []))
-    return not figures_of(cell) and len((cell.source + printed).splitlines()) <= FEW_LINES + 8
+def printed(cell):
+    return "".join(output.get("text", "") for output in cell.outputs).rstrip()
 
 
-def slides_of(cell):
-    """The cells that one cell becomes, each a slide: texts cut where long, figures apart from all but short code."""
-    kinds = [cell.metadata["slideshow"]["slide_type"]]
-    if cell.cell_type == "markdown":
-        sources = cut(cell.source)
-        parts = [nbformat.v4.new_markdown_cell(with_mathml(source)) for source in sources]
-        if not sources[0].startswith("#") and weight(sources[0]) <= SHORT:
-            kinds = ["-", "slide" if len(sources) > 1 and sources[1].startswith("#") else "subslide"]
+def figures(cell):
+    return [output.data["image/png"].strip() for output in cell.outputs if "image/png" in output.get("data", {})]
+
+
+def slides_of_code(cell, language):
+    """The slides of a code cell: its figures, or what it prints, with the code where there is room for both."""
+    title = html.escape(cell.metadata["title"][language])
+    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass="code"))
+    text, pictures = printed(cell), figures(cell)
+    shown = f"<pre class='printed'>{html.escape(text)}</pre>" if text else ""
+    lines = len(cell.source.splitlines()) + len(text.splitlines())
+    if pictures:
+        items = [f'<img alt="{title}" src="data:image/png;base64,{picture}">' for picture in pictures]
     else:
-        figures = figures_of(cell)
-        if len(cell.source.splitlines()) <= FEW_LINES and len(cell.outputs) == 1:
-            figures = []
-        code = deepcopy(cell)
-        code.outputs = [output for output in cell.outputs if output not in figures]
-        alone = [nbformat.v4.new_code_cell(outputs=[figure], metadata={"tags": ["figure"]}) for figure in figures]
-        parts = [code, *alone]
-    for part, kind in zip_longest(parts, kinds[: len(parts)], fillvalue="subslide"):
-        part.metadata["slideshow"] = {"slide_type": kind}
-    return parts
+        items = [code + shown] if lines <= MOST_LINES or not text else [shown]
+    notes = [code] if code not in items[0] else []
+    return [Slide(title, item=item, notes=list(notes), live=cell.metadata.get("live", "")) for item in items]
 
 
 def deck(notebook, language):
-    """The notebook of a deck: one language, the cells that are shown, cut to slides."""
+    """The slides of a notebook in one language."""
     other = {"vi": "lang-en", "en": "lang-vi"}[language]
-    shown = [cell for cell in notebook.cells if other not in tags(cell)]
-    shown = [cell for cell in shown if cell.metadata.get("slideshow", {}).get("slide_type", "skip") != "skip"]
-    made = deepcopy(notebook)
-    made.cells = [part for cell in shown for part in slides_of(cell)]
-    for above, part in pairwise(made.cells):
-        if part.metadata["slideshow"]["slide_type"] == "-" and not has_room(above):
-            part.metadata["slideshow"]["slide_type"] = "subslide"
-    drop_widgets(made)
-    return made
+    slides = []
+    for cell in notebook.cells:
+        if other in tags(cell) or cell.metadata.get("slideshow", {}).get("slide_type", "skip") == "skip":
+            continue
+        if cell.cell_type == "code":
+            slides += slides_of_code(cell, language)
+        else:
+            slides += slides_of_text(cell.source, slides[-1] if slides else None)
+    return slides
 
 
-def exporter():
-    """nbconvert's reveal.js slides, without the network (see slides_template)."""
-    made = SlidesExporter(
-        template_name=TEMPLATE.name,
-        extra_template_basedirs=[str(TEMPLATE.parent)],
-        reveal_url_prefix="reveal",
-        reveal_theme="course",
-    )
-    made.exclude_input_prompt = made.exclude_output_prompt = True
-    return made
+def section(slide, language):
+    """A slide as reveal.js takes it."""
+    parts = [f'<p class="kicker">{slide.kicker}</p>'] if slide.kicker else []
+    only_words = not slide.item
+    parts += [f'<h2 class="{"large" * only_words}">{slide.title}</h2>', slide.item]
+    if slide.live:
+        address = f"../{language}/live.html#{quote(json.dumps(slide.live))}"
+        parts.append(f'<p class="live"><a href="{address}" target="_blank">{LIVE[language]}</a></p>')
+    parts.append(f'<aside class="notes">{"".join(slide.notes)}</aside>')
+    return f"<section>{''.join(parts)}</section>"
 
 
-def copy_reveal():
+def title_of(notebook, language):
+    """The heading of the first cell in that language."""
+    first = next(cell for cell in notebook.cells if f"lang-{language}" in tags(cell))
+    return first.source.splitlines()[0].lstrip("# ")
+
+
+def page(notebook, language):
+    """A deck as a page."""
+    template = Template((TEMPLATE / "deck.html").read_text(encoding="utf-8"))
+    slides = "\n".join(section(slide, language) for slide in deck(notebook, language))
+    return template.substitute(language=language, title=html.escape(title_of(notebook, language)), slides=slides)
+
+
+def copy_reveal(folder):
     """Put reveal.js beside the decks: the package sphinx-revealjs carries it."""
     found = importlib.util.find_spec("sphinx_revealjs")
     if found is None:
         raise ModuleNotFoundError("reveal.js: expected the package that carries it; pip install sphinx-revealjs")
-    source, to = Path(found.submodule_search_locations[0]) / "_static" / "revealjs", SLIDES / "reveal"
-    (to / "dist" / "theme").mkdir(parents=True, exist_ok=True)
-    shutil.copy(source / "LICENSE", to)
-    shutil.copy(source / "dist" / "reveal.js", to)
-    shutil.copy(source / "dist" / "reveal.css", to / "dist")
-    shutil.copy(TEMPLATE / "course.css", to / "dist" / "theme")
+    source, to = Path(found.submodule_search_locations[0]) / "_static" / "revealjs", folder / "reveal"
+    to.mkdir(parents=True)
+    for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
+        shutil.copy(source / name, to)
+    (to / "code.css").write_text(HtmlFormatter(style="friendly").get_style_defs(".code"), encoding="utf-8")
+    shutil.copy(TEMPLATE / "course.css", to)
 
 
-def main():
-    shutil.rmtree(SLIDES, ignore_errors=True)  # no deck of a notebook that is gone
-    SLIDES.mkdir(parents=True)
-    copy_reveal()
+def build(folder, notebook_of):
+    """Write the decks of the notebooks that `notebook_of(path, language)` gives, and their index."""
+    shutil.rmtree(folder, ignore_errors=True)  # no deck of a notebook that is gone
+    copy_reveal(folder)
     rows = []
     for path in sorted(SOURCE.glob("*.ipynb")):
-        notebook = read(path)
-        for language in ("vi", "en"):
-            page, _ = exporter().from_notebook_node(deck(notebook, language), {"metadata": {"name": path.stem}})
-            page = page.replace('<html lang="en">', f'<html lang="{language}">', 1)
-            name = f"{path.stem}.{language}.html"
-            (SLIDES / name).write_text(page, encoding="utf-8")
-            rows.append(f'<p><a href="{name}">{escape(title(notebook, language))}</a></p>')
-    (SLIDES / "index.html").write_text(INDEX.format(rows="\n".join(rows)), encoding="utf-8")
-    print(f"Xem / open: {SLIDES.relative_to(ROOT) / 'index.html'}")
+        for language in LANGUAGES:
+            notebook, name = notebook_of(path, language), f"{path.stem}.{language}.html"
+            (folder / name).write_text(page(notebook, language), encoding="utf-8")
+            rows.append(f'<li><a href="{name}" lang="{language}">{html.escape(title_of(notebook, language))}</a></li>')
+    index = Template((TEMPLATE / "index.html").read_text(encoding="utf-8"))
+    (folder / "index.html").write_text(index.substitute(rows="\n".join(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    build(SLIDES, lambda path, language: read(path))
+    print(f"Xem / open: {SLIDES.relative_to(ROOT) / 'index.html'}")

@@ -1,0 +1,186 @@
+"""Build the course's site, in Vietnamese and English: `python tools/make_site.py`, into build/site.
+
+    python tools/make_site.py        from the instructor notebooks' stored outputs (make docs)
+    python tools/make_site.py run    runs every notebook first, once in each language (make lesson)
+
+Both editions are made from the same notebooks and pages; a page has the same name in both. Sources for Sphinx go
+to build/site-sources.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import make_live
+import make_slides
+import nbformat
+import site_pages
+from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, project, read, tags
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+SITE, SOURCES = ROOT / "build" / "site", ROOT / "build" / "site-sources"
+LANGUAGES = ("vi", "en")
+# What each page is made from; {} is ".vi" for the Vietnamese edition of a page that has two.
+DOCS = {
+    "index": "docs/index{}.md",
+    "start": "docs/start{}.md",
+    "findings": "docs/findings{}.md",
+    "performance": "docs/performance{}.md",
+    "reliability": "docs/reliability{}.md",
+    "cluster": "docs/cluster{}.md",
+    "teaching": "docs/teaching{}.md",
+    "glossary": "docs/glossary.md",
+    "architecture": "docs/architecture{}.md",
+    "contributing": "docs/contributing{}.md",
+    "mini": "aero_helpers/mini/README.md",
+    "credits": "docs/credits.md",
+    "changelog": "CHANGELOG.md",
+}
+LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
+LANGUAGE_LINE = re.compile(r"^(\*\*English\*\*|\[English\]\(\S+\)) · .*\n", re.MULTILINE)
+INDEX = """<!doctype html><html lang="vi"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Đầu chú ý / Attention heads</title>
+<script>location.replace((navigator.language || "").startsWith("vi") ? "vi/index.html" : "en/index.html")</script></head>
+<body><h1>Đầu chú ý / Attention heads</h1><p><a href="vi/index.html">Tiếng Việt</a> · <a href="en/index.html" lang="en">English</a></p>
+</body></html>
+"""
+
+
+def source_of(name, language):
+    """The file that a page is made from."""
+    return ROOT / DOCS[name].format(".vi" if language == "vi" else "")
+
+
+def pages_by_file():
+    """{file: name of its page} of everything a text may link to."""
+    files = {source_of(name, language): name for name in DOCS for language in LANGUAGES}
+    readmes = {ROOT / "README.md": "index", ROOT / "README.vi.md": "index", ROOT / "LICENSE": "credits"}
+    made = {ROOT / "docs" / f"{name}.md": name for name in ("exercises", "api", "tensors")}
+    return files | readmes | made | {path: path.stem for path in SOURCE.glob("*.ipynb")}
+
+
+def with_links(text, path):
+    """A text of the repository as the site's: links lead to pages, and pictures to what lies beside them.
+
+    Raises ValueError for a link to what is not on the site.
+    """
+    pages = pages_by_file()
+
+    def page(match):
+        target = (path.parent / match[1]).resolve()
+        if target.suffix == ".png" and target.exists():
+            return target.name
+        if target not in pages:
+            raise ValueError(f"{path}: expected links to pages of the site, got one to {match[1]}")
+        return pages[target] + (".ipynb" if target.suffix == ".ipynb" else ".md")
+
+    return LINK.sub(page, LANGUAGE_LINE.sub("", text))
+
+
+def lesson(notebook, path, language):
+    """A notebook as a page of one edition: without solutions, with the ways to open it under its title."""
+    page = shown(notebook, path, language)
+    site_pages.hide_what_needs_an_address(page)
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_links(cell.source, path)
+        elif "title" in cell.metadata:
+            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["title"][language]}}
+    page.cells.insert(1, nbformat.v4.new_markdown_cell(site_pages.ways_to_open(path, language)))
+    return page
+
+
+def shown(notebook, path, language):
+    """The cells of a notebook for readers of one language, without solutions, badge and widgets."""
+    page = nbformat.from_dict(notebook)
+    hidden = {"solution", "badge", {"vi": "lang-en", "en": "lang-vi"}[language]}
+    page.cells = [cell for cell in page.cells if not hidden & set(tags(cell))]
+    fill_in(page, path, language)
+    drop_widgets(page)
+    return page
+
+
+def run(path, language):
+    """The notebook with the outputs that it has now, in one language. Solutions run, as later cells need them."""
+    notebook = read(path)
+    fill_in(notebook, path, language)
+    since = time.perf_counter()
+    where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
+    NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
+    print(f"{path.stem} ({language}): {time.perf_counter() - since:.0f} s", flush=True)
+    return notebook
+
+
+def run_all():
+    """{(path, language): executed notebook}, two at a time, each with one thread: the longest first."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    jobs = [(path, language) for path in sorted(SOURCE.glob("*.ipynb"), reverse=True) for language in LANGUAGES]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(jobs, pool.map(lambda job: run(*job), jobs)))
+
+
+def write_sources(language, notebook_of):
+    """Write one edition's pages for Sphinx."""
+    folder = SOURCES / language
+    folder.mkdir(parents=True)
+    for name in DOCS:
+        path = source_of(name, language)
+        text = with_links(path.read_text(encoding="utf-8"), path).replace("<!-- rooms -->", site_pages.rooms())
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    lessons = {path: shown(notebook_of(path, language), path, language) for path in sorted(SOURCE.glob("*.ipynb"))}
+    for path in lessons:
+        nbformat.write(lesson(notebook_of(path, language), path, language), folder / path.name)
+    for name, text in site_pages.made_pages(lessons, language).items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    for picture in (ROOT / "docs").glob("*.png"):
+        shutil.copy(picture, folder)
+
+
+def sphinx(language):
+    """Build one edition; a warning is an error."""
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", "tools/site"]
+    folders = [str(SOURCES / language), str(SITE / language)]
+    paths = os.pathsep.join([str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    options = ["--doctree-dir", str(SOURCES / f"{language}-doctrees"), "--define", f"language={language}"]
+    subprocess.run([*command, *options, *folders], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True)
+
+
+def build(notebook_of):
+    """Write the whole site from the notebooks that `notebook_of(path, language)` gives."""
+    for folder in (SITE, SOURCES):
+        shutil.rmtree(folder, ignore_errors=True)  # no page of what is gone
+    for language in LANGUAGES:
+        write_sources(language, notebook_of)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(sphinx, LANGUAGES))
+    for language in LANGUAGES:
+        (SITE / language / "notebooks").mkdir()
+        for path in EDITIONS[language].glob("*.ipynb"):
+            shutil.copy(path, SITE / language / "notebooks")
+    make_live.build(SITE)
+    make_slides.build(SITE / "slides", notebook_of)
+    (SITE / "index.html").write_text(INDEX, encoding="utf-8")
+    search = [sys.executable, "-m", "pagefind", "--site", str(SITE), "--glob", "{vi,en}/**/*.html", "--silent"]
+    subprocess.run(search, check=True)
+
+
+def main():
+    try:
+        notebooks = run_all() if sys.argv[1:] == ["run"] else {}
+    except CellExecutionError as error:
+        print(f"stopped by an error\n{error}")
+        return 1
+    build(lambda path, language: notebooks[path, language] if notebooks else read(path))
+    print(f"Xem / open: {SITE.relative_to(ROOT) / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
