@@ -1,6 +1,7 @@
 """Models and real data that several tests share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,39 @@ from aero_helpers.models import LanguageModel
 matplotlib.use("agg")
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "The old man looked at the sea, and the sea looked back at him. He smiled."
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium or Chrome; `make test-browser` installs one where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test-browser")
+    with sync_api.sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+        path = next(filter(None, map(shutil.which, BROWSERS)), own if Path(own).exists() else None)
+        if path is None:
+            pytest.skip("no Chromium or Chrome on this machine: `make test-browser` installs one")
+        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, request):
+    """A page whose last state is kept as a picture in build/browser, whether the test passed or not."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield page
+    screenshot(page, request.node.name)
+    page.close()
+
+
+def screenshot(page, name):
+    folder = ROOT / "build" / "browser"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import io
 import re
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -25,20 +26,7 @@ PAGES = {"en": ("README.md", "docs/start.md"), "vi": ("README.vi.md", "docs/star
 MARKED = re.compile(r"(<!-- (clone|colab):start -->\n).*?(<!-- \2:end -->)", re.DOTALL)
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 PLACEHOLDER = "https://github.com/OWNER/"
-DOWNLOAD = {  # how to get the course, and how to take it to Colab, while it has no address
-    "en": {
-        "clone": "The course has no public address yet: unpack its archive and run the commands in its folder.",
-        "colab": "Colab can open the notebooks from their badges once the course has a public address. Until then: upload the "
-        "course's archive (folder icon on the left), run the line below in a first cell, then *File → Upload notebook*.",
-        "badge": "*In Colab: see “Colab” in docs/start.md.*",
-    },
-    "vi": {
-        "clone": "Khóa học chưa có địa chỉ công khai: hãy giải nén gói tải về và chạy các lệnh ngay trong thư mục của nó.",
-        "colab": "Khi khóa học có địa chỉ công khai, Colab sẽ mở được notebook từ huy hiệu (badge). Trước lúc đó: tải gói nén của "
-        "khóa học lên (biểu tượng thư mục bên trái), chạy dòng dưới đây trong một ô đầu tiên, rồi chọn *File → Upload notebook*.",
-        "badge": "*Trong Colab: xem mục “Colab” của docs/start.vi.md.*",
-    },
-}
+SAID = tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
 UNPACK = "```\n!unzip -q attention-heads.zip && pip install --quiet ./attention-heads\n```"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -88,7 +76,7 @@ def has_address():
 def badge(path, language="both"):
     """The Colab badge of a notebook, in Markdown; without an address, where to read on."""
     if not has_address():
-        return "\n".join(said["badge"] for name, said in DOWNLOAD.items() if language in (name, "both"))
+        return "\n".join(said["download"]["badge"] for name, said in SAID.items() if language in (name, "both"))
     url, tag = project()
     repository = url.removeprefix("https://github.com/")
     link = f"https://colab.research.google.com/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()}"
@@ -185,14 +173,20 @@ def all_files():
             files[path] = nbformat.writes(edition(source, path, language)) + "\n"
     for language, pages in PAGES.items():
         for page in (ROOT / name for name in pages):
-            files[page] = MARKED.sub(lambda match: match[1] + getting(match[2], language) + match[3], page.read_text("utf-8"))
+            fill = partial(getting_section, language=language)
+            files[page] = MARKED.sub(fill, page.read_text(encoding="utf-8"))
     return files
+
+
+def getting_section(marked, language):
+    """What stands between two marks of a page, written anew."""
+    return marked[1] + getting(marked[2], language) + marked[3]
 
 
 def getting(what, language):
     """How to get the course ("clone") or to open it in Colab ("colab"), as Markdown, a line's end included."""
     if not has_address():
-        return DOWNLOAD[language][what] + (f"\n\n{UNPACK}\n" if what == "colab" else "\n")
+        return SAID[language]["download"][what] + (f"\n\n{UNPACK}\n" if what == "colab" else "\n")
     if what == "clone":
         url = project()[0]
         return f"```\ngit clone {url} && cd {url.rsplit('/', 1)[1]}\n```\n"

@@ -5,14 +5,17 @@
 A browser reads modules and the model over HTTP alone: `make live` serves them.
 """
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+from safetensors.torch import save_file
 
 import aero_helpers as aero
 from aero_helpers import webpage
 from aero_helpers.mini import FOLDER as MINI
+from aero_helpers.plots.densities import RIDGE_REACH, in_own_size
 
 SITE = Path(__file__).resolve().parent.parent / "build" / "site"
 MOST_TOKENS, N_TEXTS = 64, 24  # of the position profile; as many texts as in lesson 04b
@@ -26,11 +29,21 @@ def examples():
     return [scenes[0], scenes[3], *others]
 
 
-def position_profile():
-    """The part of mini's scores that depends on places alone, float32 [layer, head, MOST_TOKENS, MOST_TOKENS]."""
-    lm, scenes = aero.load("mini"), aero.read_scenes()
+def position_profile(lm):
+    """The part of a model's scores that depends on places alone, float32 [layer, head, MOST_TOKENS, MOST_TOKENS]."""
+    scenes = aero.read_scenes()
     texts = aero.shuffled_texts(scenes[::2], N_TEXTS)
     return aero.position_profile(lm.record(text, truncate=MOST_TOKENS) for text in texts).numpy().astype(np.float32)
+
+
+def film():
+    """The film of mini's training as the page draws it, heights in 255ths of each frame's highest."""
+    history = aero.training_history()
+    heights = np.apply_along_axis(lambda counts: in_own_size(history["edges"], counts), -1, history["histogram"])
+    heights = np.rint(255 * heights / heights.max(-1, keepdims=True)).astype(int)
+    share = history["share_below_zero"].round(4).tolist()
+    numbers = {"loss": history["held_out_loss"].round(3).tolist(), "share": share, "heights": heights.tolist()}
+    return {"step": history["step"].tolist(), "reach": RIDGE_REACH[1], **numbers}
 
 
 def build(site=SITE):
@@ -38,9 +51,16 @@ def build(site=SITE):
     (site / "live").mkdir(parents=True, exist_ok=True)
     for name in SCRIPTS:
         shutil.copy(webpage.PAGE / name, site / "live")
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+    for name in ("config.json", "tokenizer.json"):
         shutil.copy(MINI / name, site / "live")
-    position_profile().tofile(site / "live" / "profile.bin")
+    trained = aero.load("mini")
+    untrained = trained.untrained()
+    shutil.copy(MINI / "model.safetensors", site / "live" / "trained.safetensors")
+    tensors = {f"transformer.{name}": tensor for name, tensor in untrained.model.transformer.state_dict().items()}
+    save_file(tensors, site / "live" / "untrained.safetensors")
+    for name, lm in (("trained", trained), ("untrained", untrained)):
+        position_profile(lm).tofile(site / "live" / f"{name}-profile.bin")
+    (site / "live" / "film.json").write_text(json.dumps(film()), encoding="utf-8")
     words = {language: said | {"examples": examples()} for language, said in webpage.read_words().items()}
     style = '<link rel="stylesheet" href="../live/live.css">'
     script = '<script type="module" src="../live/live.js"></script>'

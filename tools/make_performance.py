@@ -238,7 +238,9 @@ def draw(numbers):
         cost.bar_label(bars, fmt="%.2f", fontsize=8.5)
     cost.axhline(1, color="black", linestyle=":")
     cost.set_xticks(range(3), settings)
-    cost.set(xlabel=say("văn bản × token", "texts × tokens"), ylabel=say("lần so với sdpa", "times a plain sdpa forward"))
+    cost.set(
+        xlabel=say("văn bản × token", "texts × tokens"), ylabel=say("lần so với sdpa", "times a plain sdpa forward")
+    )
     cost.set_ylim(0, 1.35 * cost.get_ylim()[1])
     cost.set_title(say("Thống kê tốn bao nhiêu?", "What do statistics cost?"))
     cost.legend(fontsize=10, loc="upper left")

@@ -14,17 +14,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import make_live
 import make_slides
 import nbformat
 import site_pages
-from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, project, read, tags
+from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, read, tags
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-SITE, SOURCES = ROOT / "build" / "site", ROOT / "build" / "site-sources"
+SITE = ROOT / "build" / "site"
 LANGUAGES = ("vi", "en")
 # What each page is made from; {} is ".vi" for the Vietnamese edition of a page that has two.
 DOCS = {
@@ -47,9 +46,11 @@ LANGUAGE_LINE = re.compile(r"^(\*\*English\*\*|\[English\]\(\S+\)) · .*\n", re.
 INDEX = """<!doctype html><html lang="vi"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Đầu chú ý / Attention heads</title>
-<script>location.replace((navigator.language || "").startsWith("vi") ? "vi/index.html" : "en/index.html")</script></head>
-<body><h1>Đầu chú ý / Attention heads</h1><p><a href="vi/index.html">Tiếng Việt</a> · <a href="en/index.html" lang="en">English</a></p>
-</body></html>
+<script>
+location.replace((navigator.language || "").startsWith("vi") ? "vi/index.html" : "en/index.html");
+</script></head>
+<body><main><h1>Đầu chú ý / Attention heads</h1>
+<p><a href="vi/index.html">Tiếng Việt</a> · <a href="en/index.html" lang="en">English</a></p></main></body></html>
 """
 
 
@@ -126,9 +127,8 @@ def run_all():
         return dict(zip(jobs, pool.map(lambda job: run(*job), jobs)))
 
 
-def write_sources(language, notebook_of):
-    """Write one edition's pages for Sphinx."""
-    folder = SOURCES / language
+def write_sources(folder, language, notebook_of):
+    """Write one edition's pages for Sphinx into `folder`."""
     folder.mkdir(parents=True)
     for name in DOCS:
         path = source_of(name, language)
@@ -143,32 +143,41 @@ def write_sources(language, notebook_of):
         shutil.copy(picture, folder)
 
 
-def sphinx(language):
+def sphinx(sources, site, language):
     """Build one edition; a warning is an error."""
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", "tools/site"]
-    folders = [str(SOURCES / language), str(SITE / language)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--fail-on-warning",
+        "--keep-going",
+        "--conf-dir",
+        "tools/site",
+    ]
+    folders = [str(sources / language), str(site / language)]
     paths = os.pathsep.join([str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    options = ["--doctree-dir", str(SOURCES / f"{language}-doctrees"), "--define", f"language={language}"]
+    options = ["--doctree-dir", str(sources / f"{language}-doctrees"), "--define", f"language={language}"]
     subprocess.run([*command, *options, *folders], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True)
 
 
-def build(notebook_of):
+def build(notebook_of, site=SITE):
     """Write the whole site from the notebooks that `notebook_of(path, language)` gives."""
-    for folder in (SITE, SOURCES):
+    sources = site.with_name("site-sources")
+    for folder in (site, sources):
         shutil.rmtree(folder, ignore_errors=True)  # no page of what is gone
     for language in LANGUAGES:
-        write_sources(language, notebook_of)
+        write_sources(sources / language, language, notebook_of)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(sphinx, LANGUAGES))
+        list(pool.map(lambda language: sphinx(sources, site, language), LANGUAGES))
+    shutil.rmtree(site / "jupyter_execute")  # MyST-NB's copies
     for language in LANGUAGES:
-        (SITE / language / "notebooks").mkdir()
-        for path in EDITIONS[language].glob("*.ipynb"):
-            shutil.copy(path, SITE / language / "notebooks")
-    make_live.build(SITE)
-    make_slides.build(SITE / "slides", notebook_of)
-    (SITE / "index.html").write_text(INDEX, encoding="utf-8")
-    search = [sys.executable, "-m", "pagefind", "--site", str(SITE), "--glob", "{vi,en}/**/*.html", "--silent"]
-    subprocess.run(search, check=True)
+        shutil.copytree(EDITIONS[language], site / language / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    make_live.build(site)
+    make_slides.build(site / "slides", notebook_of)
+    (site / "index.html").write_text(INDEX, encoding="utf-8")
+    pages = ["--site", str(site), "--glob", "{vi,en}/**/*.html", "--exclude-selectors", ".headerlink"]
+    subprocess.run([sys.executable, "-m", "pagefind", *pages, "--silent"], check=True)
 
 
 def main():

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "tools" / "slides"
 SLIDES = ROOT / "build" / "site" / "slides"
 LANGUAGES = ("vi", "en")
-MOST_LINES = 17  # of code and what it prints, on one slide
+WIDE, MOST_LINES = 98, 19  # letters of a line of code, and lines of code with what it prints, on one slide
 LONGEST = 150  # letters of a sentence that the last row can still read
 LIVE = {"vi": "Mở trang thử ngay với ví dụ này", "en": "Open the live page with this example"}
 ITEMS = ("table_open", "math_block", "blockquote_open", "ordered_list_open", "fence")
@@ -43,7 +43,7 @@ class Slide:
     kicker: str = ""
     item: str = ""
     notes: list = field(default_factory=list)
-    live: str = ""
+    live: dict | None = None
 
 
 def renderer():
@@ -92,13 +92,18 @@ def slides_of_text(source, above):
         elif kind in ITEMS and slide is not None and slide is not above and not slide.item and not slide.kicker:
             slide.item = MARKDOWN.render(block)
             continue
-        elif kind in ITEMS and kind != "ordered_list_open":
+        elif kind in ITEMS:
             slide = Slide(heading, item=MARKDOWN.render(block))
         if slide is not above and slide not in slides:
             slides.append(slide)
         if slide is not None and kind != "heading_open" and kind not in ITEMS:
             slide.notes.append(MARKDOWN.render(block))
     return slides
+
+
+def n_lines(text):
+    """The lines that code takes on a slide, where long ones go on in a second line."""
+    return sum(1 + max(0, len(line) - 1) // WIDE for line in text.splitlines())
 
 
 def printed(cell):
@@ -112,16 +117,17 @@ def figures(cell):
 def slides_of_code(cell, language):
     """The slides of a code cell: its figures, or what it prints, with the code where there is room for both."""
     title = html.escape(cell.metadata["title"][language])
-    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass="code"))
+    size = "code small" if n_lines(cell.source) > MOST_LINES - 3 else "code"
+    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass=size))
     text, pictures = printed(cell), figures(cell)
     shown = f"<pre class='printed'>{html.escape(text)}</pre>" if text else ""
-    lines = len(cell.source.splitlines()) + len(text.splitlines())
     if pictures:
         items = [f'<img alt="{title}" src="data:image/png;base64,{picture}">' for picture in pictures]
     else:
-        items = [code + shown] if lines <= MOST_LINES or not text else [shown]
+        fits = not text or n_lines(cell.source) + n_lines(text) <= MOST_LINES
+        items = [code + shown if fits else shown.replace("'printed'", "'printed alone'")]
     notes = [code] if code not in items[0] else []
-    return [Slide(title, item=item, notes=list(notes), live=cell.metadata.get("live", "")) for item in items]
+    return [Slide(title, item=item, notes=list(notes), live=cell.metadata.get("live")) for item in items]
 
 
 def deck(notebook, language):
@@ -146,7 +152,8 @@ def section(slide, language):
     if slide.live:
         address = f"../{language}/live.html#{quote(json.dumps(slide.live))}"
         parts.append(f'<p class="live"><a href="{address}" target="_blank">{LIVE[language]}</a></p>')
-    parts.append(f'<aside class="notes">{"".join(slide.notes)}</aside>')
+    notes = "".join(slide.notes).replace('.ipynb"', f'.{language}.html"')
+    parts.append(f'<aside class="notes">{notes}</aside>')
     return f"<section>{''.join(parts)}</section>"
 
 

@@ -37,7 +37,12 @@ def draw_by_length(ax, numbers):
     for model, (colour, mark, name) in MODELS.items():
         known = [(n, numbers[model][f"7a.{n}"]) for n in LENGTHS if numbers[model].get(f"7a.{n}") is not None]
         ax.plot(*zip(*known), color=colour, marker=mark, linewidth=2, markersize=7, label=say(*name))
-    ax.set(xscale="log", ylim=(0, 1), xlabel=say("số token", "tokens"), ylabel=say("tỉ lệ điểm dưới 0", "share of scores below 0"))
+    ax.set(
+        xscale="log",
+        ylim=(0, 1),
+        xlabel=say("số token", "tokens"),
+        ylabel=say("tỉ lệ điểm dưới 0", "share of scores below 0"),
+    )
     ax.set_xticks(LENGTHS, list(map(str, LENGTHS)))
     ax.minorticks_off()
     ax.legend(fontsize=11, loc="lower right", ncols=2)
@@ -53,7 +58,11 @@ def draw_parts(ax, numbers):
         ax.barh(places, share, left=start, color=colour, height=0.8, label=say(*PARTS[name]))
         start += share
     ax.set_yticks(places, [f"{say(*MODELS[model][2])}, {n}" for model, n in rows], fontsize=11)
-    ax.set(xlim=(0, 1), ylim=(places[-1] + 0.6, -0.6), xlabel=say("phần trong trung bình bình phương của điểm thô", "share of the mean square of raw scores"))
+    ax.set(
+        xlim=(0, 1),
+        ylim=(places[-1] + 0.6, -0.6),
+        xlabel=say("phần trong trung bình bình phương của điểm thô", "share of the mean square of raw scores"),
+    )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=11)
 
 
@@ -82,9 +91,13 @@ def draw(records, numbers):
     draw_by_length(length, numbers)
     draw_parts(parts, numbers)
     draw_costs(costs, numbers)
-    ridges.set_title(say("GPT-2, 6 token: điểm thô phần lớn dưới 0 …", "GPT-2, 6 tokens: raw scores mostly below 0 …"), pad=32)
+    ridges.set_title(
+        say("GPT-2, 6 token: điểm thô phần lớn dưới 0 …", "GPT-2, 6 tokens: raw scores mostly below 0 …"), pad=32
+    )
     length.set_title(say("… nhiều hay ít thì tùy mô hình và độ dài", "… but how many do depends on model and length"))
-    parts.set_title(say("Một điểm có ba phần; softmax thấy hai", "A score has three parts; the softmax sees two"), pad=30)
+    parts.set_title(
+        say("Một điểm có ba phần; softmax thấy hai", "A score has three parts; the softmax sees two"), pad=30
+    )
     costs.set_title(say("Bỏ mức đi: không gì thay đổi (64 token)", "Without the level nothing changes (64 tokens)"))
     fig.supxlabel(say(*SOURCE), fontsize=11, color="0.35")
     return fig

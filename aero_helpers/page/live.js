@@ -10,7 +10,7 @@ const number = (x, digits = 2) => x.toLocaleString(words.lang, { minimumFraction
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 // Everything that a link holds.
-const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", change: {} };
+const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", model: "trained", film: null, change: {} };
 let state = { ...START, ...fromLink() };
 let plain = null; // the record as the model is
 let shown = null; // the record under the change
@@ -24,7 +24,7 @@ function fromLink() {
   }
 }
 
-// ---- where records come from: ask(text, change, limit) -> a promise of one
+// ---- where records come from: ask(text, change, limit, model) -> a promise of one
 
 function askTheModel() {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -37,9 +37,9 @@ function askTheModel() {
   };
   worker.onerror = () => showStatus(words.failed);
   let asked = 0;
-  return (text, change, limit) => new Promise((resolve, reject) => {
+  return (text, change, limit, of) => new Promise((resolve, reject) => {
     waiting.set(++asked, { resolve, reject });
-    worker.postMessage({ id: asked, text, change, limit });
+    worker.postMessage({ id: asked, text, change, limit, of });
   });
 }
 
@@ -82,8 +82,8 @@ async function run(textIsNew) {
   const turn = ++latest;
   showStatus(words.running);
   try {
-    const untouched = textIsNew || !plain ? await ask(state.text, {}, LIMIT) : plain;
-    const changed = isChanged() ? await ask(state.text, wholeChange(), LIMIT) : untouched;
+    const untouched = textIsNew || !plain ? await ask(state.text, {}, LIMIT, state.model) : plain;
+    const changed = isChanged() ? await ask(state.text, wholeChange(), LIMIT, state.model) : untouched;
     if (turn !== latest) return; // something newer was asked meanwhile
     [plain, shown] = [untouched, changed];
   } catch (error) {
@@ -323,6 +323,7 @@ function draw() {
   drawBars();
   drawDensity();
   drawOutcome();
+  drawFilm();
   keepLink();
 }
 
@@ -333,6 +334,36 @@ function keepLink() {
 
 function showStatus(text) {
   at("status").textContent = text;
+}
+
+// The film of the training: one head's histogram at one of its steps, in units of the root mean square of its scores.
+let film = null; // {step, loss, share [step][layer][head], heights [step][layer][head][bin], reach}, once it is here
+
+function drawFilm() {
+  if (held || !film) return;
+  const i = state.film ?? film.step.length - 1;
+  [at("film").max, at("film").value] = [film.step.length - 1, i];
+  const [heights, share] = [film.heights, film.share].map((of) => of[i][state.layer][state.head]);
+  const said = { step: film.step[i], loss: number(film.loss[i]), share: number(100 * share, 0), layer: state.layer, head: state.head };
+  at("film-value").textContent = fill(words.film_at, said);
+  const canvas = at("film-picture");
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const context = sheet(canvas, width, height);
+  const [bottom, bar] = [height - 22, width / heights.length];
+  const most = Math.max(...heights);
+  heights.forEach((count, j) => {
+    context.fillStyle = colour(j < heights.length / 2 ? "negative" : "positive");
+    context.fillRect(j * bar, bottom - (count / most) * (bottom - 6), bar + 0.5, (count / most) * (bottom - 6));
+  });
+  context.fillStyle = colour("ink");
+  context.textAlign = "center";
+  [-film.reach, 0, film.reach].forEach((x, j) => context.fillText(x, [8, width / 2, width - 8][j], height - 6));
+  canvas.setAttribute("aria-label", fill(words.film_at, said));
+}
+
+async function getFilm() {
+  film = await (await fetch(new URL("./film.json", import.meta.url))).json();
+  if (shown) drawFilm();
 }
 
 // ---- what the reader does
@@ -357,6 +388,7 @@ function showControls() {
   at("add-value").textContent = number(now.add, 0);
   at("spread-value").textContent = `× ${number(now.spread, 1)}`;
   at("keep").value = now.keep ?? "";
+  at("model").value = state.model;
   for (const input of document.getElementsByName("kind")) input.checked = input.value === state.kind;
   const keys = plain ? plain.tokens.slice(0, -1) : [];
   at("hide").replaceChildren(new Option(words.none, ""), ...keys.map((token, key) => new Option(`${key}: ${seen(token)}`, key)));
@@ -386,6 +418,15 @@ at("keep").onchange = () => change({ keep: at("keep").value || null });
 at("scope").onchange = () => {
   state = { ...state, scope: at("scope").value };
   run(false);
+};
+at("model").onchange = () => {
+  state = { ...state, model: at("model").value };
+  run(true);
+};
+at("film").oninput = () => {
+  state = { ...state, film: Number(at("film").value) };
+  drawFilm();
+  keepLink();
 };
 at("reset").onclick = () => change({ ...NO_CHANGE });
 at("twin").onclick = (event) => {
@@ -446,13 +487,14 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show
 window.attention = {
   async record(text) {
     await setText(text);
-    return ask(text, {}, undefined);
+    return ask(text, {}, undefined, state.model);
   },
   async change(what) {
     await change(what);
-    return ask(state.text, wholeChange(), undefined);
+    return ask(state.text, wholeChange(), undefined, state.model);
   },
 };
 
 showControls();
 run(true).then(showControls);
+if (!held) getFilm();

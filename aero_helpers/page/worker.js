@@ -22,22 +22,27 @@ class Profiles {
   }
 }
 
-async function load() {
-  const names = [["config.json", "json"], ["tokenizer.json", "json"], ["model.safetensors", "arrayBuffer"], ["profile.bin", "arrayBuffer"]];
-  const [config, tokenizer, weights, profile] = await Promise.all(names.map(([name, kind]) => fetched(name, kind)));
-  return {
-    config,
-    tokenizer: new Tokenizer(tokenizer),
-    model: new GPT2(readSafetensors(weights), config),
-    profiles: new Profiles(new Float32Array(profile), config),
-  };
+// A model, "trained" or "untrained", and the position profile of its scores: fetched when somebody first asks for it.
+const models = {};
+
+async function load(name) {
+  const { config } = await common;
+  const files = [`${name}.safetensors`, `${name}-profile.bin`];
+  const [weights, profile] = await Promise.all(files.map((file) => fetched(file, "arrayBuffer")));
+  return { model: new GPT2(readSafetensors(weights), config), profiles: new Profiles(new Float32Array(profile), config) };
 }
 
-const loaded = load();
+async function loadCommon() {
+  const [config, tokenizer] = await Promise.all(["config.json", "tokenizer.json"].map((name) => fetched(name, "json")));
+  return { config, tokenizer: new Tokenizer(tokenizer) };
+}
+
+const common = loadCommon();
 
 // A record of a text under a change: {tokens, ids, rawScores, logits, losses, loss, next}; next: the likeliest tokens.
-async function record({ text, limit, change }) {
-  const { config, tokenizer, model, profiles } = await loaded;
+async function record({ text, limit, change, of }) {
+  const { config, tokenizer } = await common;
+  const { model, profiles } = await (models[of] ??= load(of));
   const { ids, labels } = tokenizer.encode(text);
   if (!ids.length) throw new Error("text: expected at least one token, got an empty text");
   const kept = ids.slice(0, Math.min(limit ?? config.n_positions, config.n_positions));

@@ -19,6 +19,7 @@ from aero_helpers.shift import select_entries
 
 FILM_STEPS = (0, 10, 32, 100, 316, 1000, 3162, 6000)
 RIDGE_REACH = (-3, 3)
+RIDGE_BINS = 60
 
 
 def bandwidth_view(values: Numbers, bandwidth: str | float) -> Figure:
@@ -175,17 +176,20 @@ def _require_history(history):
         raise TypeError(f"history: expected what training_history returns, got {type(history).__name__}")
 
 
+def in_own_size(edges: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A head's histogram in units of its scores' root mean square: the share in each of RIDGE_BINS bins of RIDGE_REACH."""
+    size = np.sqrt(np.average(((edges[1:] + edges[:-1]) / 2) ** 2, weights=counts))
+    below = np.concatenate([[0], counts.cumsum()]) / counts.sum()  # the share of scores below each edge
+    return np.diff(np.interp(np.linspace(*RIDGE_REACH, RIDGE_BINS + 1) * size, edges, below))
+
+
 def _score_ridge(ax, history, step, layer, row):
     """A layer's raw scores at one step, drawn upwards from the height `row`, the share below 0 beside it.
 
     A head's scores are divided by their own root mean square; the ridge is the mean of the heads.
     """
-    edges, bins = history["edges"], np.linspace(*RIDGE_REACH, 61)
-    ridge = np.zeros(len(bins) - 1)
-    for counts in history["histogram"][step, layer]:
-        size = np.sqrt(np.average(((edges[1:] + edges[:-1]) / 2) ** 2, weights=counts))
-        below = np.concatenate([[0], counts.cumsum()]) / counts.sum()  # the share of scores below each edge
-        ridge += np.diff(np.interp(bins * size, edges, below))
+    bins = np.linspace(*RIDGE_REACH, RIDGE_BINS + 1)
+    ridge = sum(in_own_size(history["edges"], counts) for counts in history["histogram"][step, layer])
     trained = np.log1p(history["step"][step]) / np.log1p(history["step"][-1])
     colour = sns.blend_palette([UNTRAINED, TRAINED], as_cmap=True)(trained)
     height = row - 0.9 * ridge / ridge.max()

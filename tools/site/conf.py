@@ -1,5 +1,6 @@
 """Sphinx' settings for both editions of the site: tools/make_site.py writes the sources and names the language."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from formulas import mathml
 from sphinx.util.osutil import relative_uri
 
 HERE = Path(__file__).parent
-SAID = tomllib.loads((HERE / "words.toml").read_text(encoding="utf-8"))
+SAID = tomllib.loads((HERE.parent / "words.toml").read_text(encoding="utf-8"))
 
 project = "Attention heads"
 author = copyright = "Attention heads"
@@ -25,27 +26,34 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["mystnb.unknown_mime_type"]
 html_theme = "furo"
-html_show_sphinx = html_show_copyright = html_copy_source = False
+html_use_index = html_show_sphinx = html_show_copyright = html_copy_source = False
 templates_path = [str(HERE / "templates")]
 html_static_path = [str(HERE / "static")]
+html_favicon = str(HERE / "static" / "icon.svg")
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"type": "module"})]
 html_math_renderer = "mathml"
 html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 
 
-def keep_columns(app, what, name, thing, options, lines):
-    """Show what a docstring sets in columns as it stands: an indented block under a line is a literal one."""
-    made, in_block = [], False
-    for line in lines:
-        indented = line.startswith("    ") or (in_block and not line)
-        if indented and not in_block and made and made[-1]:
-            made += ["", "::", ""]
-        if in_block and not indented and made[-1]:
-            made.append("")
-        in_block = indented
-        made.append(line)
-    lines[:] = made
+def as_set(app, what, name, thing, options, lines):
+    """Show a docstring as it is set: "name: what it is" as a list, and an indented block under a line as it stands."""
+    paragraphs = "\n".join(lines).split("\n\n")
+    lines[:] = "\n\n".join(map(as_list, map(as_block, paragraphs))).split("\n")
+
+
+def as_list(paragraph):
+    names = re.compile(r"^(?=[a-z_0-9]+(?:, [a-z_0-9]+)*: )", re.MULTILINE)
+    if len(names.findall(paragraph)) < 2:
+        return paragraph
+    items = [" ".join(item.split()) for item in names.split(paragraph)]
+    return "\n\n".join(f"* {item}" if names.match(item) else item for item in items if item)
+
+
+def as_block(paragraph):
+    if paragraph.startswith((">>>", "    ")) or re.search(r"^[a-z_]+: ", paragraph, re.MULTILINE):
+        return paragraph
+    return re.sub(r"(?:^ {4}.*\n?)+", lambda block: f"\n::\n\n{block[0]}\n", paragraph, flags=re.MULTILINE)
 
 
 def number_headings(app, doctree):
@@ -59,6 +67,8 @@ def add_context(app, page, template, context, doctree):
     language = app.config.language
     twin = {"vi": "en", "en": "vi"}[language]
     context["said"], context["twin"] = SAID[language], twin
+    for name in ("_", "gettext"):  # what the theme says and Sphinx has no Vietnamese for
+        context[name] = lambda text: SAID[language]["theme"].get(text.strip(), text)
     context["to_root"] = relative_uri(app.builder.get_target_uri(page), "")
     context["twin_page"] = f"{context['to_root']}../{twin}/{app.builder.get_target_uri(page)}"
 
@@ -73,8 +83,13 @@ def visit_block(writer, node):
     raise nodes.SkipNode
 
 
+def set_title(app, config):
+    config.html_title = SAID[config.language]["title"]
+
+
 def setup(app):
+    app.connect("config-inited", set_title)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
-    app.connect("autodoc-process-docstring", keep_columns)
+    app.connect("autodoc-process-docstring", as_set)
     app.connect("doctree-read", number_headings)
     app.connect("html-page-context", add_context)

@@ -12,9 +12,15 @@ twin.addEventListener("click", () => {
   if (query) twin.search = new URLSearchParams({ q: query });
 });
 
+// What the theme leaves out for those who read by ear or without a mouse.
+for (const caption of document.querySelectorAll("p.caption[role=heading]")) caption.ariaLevel = 2;
+for (const box of document.querySelectorAll("pre, .formula, .cell_output, .table-wrapper, .output")) {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+}
+
 async function search(form) {
   const { q } = form.elements;
-  const [found, results] = ["#found", "#results"].map((name) => document.querySelector(name));
+  const [found, list] = ["#found", "#results"].map((name) => document.querySelector(name));
   let pagefind;
   try {
     pagefind = await import("../../pagefind/pagefind.js");
@@ -26,18 +32,42 @@ async function search(form) {
   const show = async () => {
     const text = q.value.trim();
     history.replaceState(null, "", text ? `?${new URLSearchParams({ q: text })}` : location.pathname);
-    const answer = text ? await pagefind.search(text) : { results: [] };
-    const pages = await Promise.all(answer.results.slice(0, 20).map((result) => result.data()));
+    const results = await pagesWith(pagefind, text);
+    const pages = await Promise.all(results.slice(0, 20).map((result) => result.data()));
     if (q.value.trim() !== text) return; // somebody typed on
-    const said = answer.results.length ? form.dataset.found : form.dataset.nothing;
-    found.textContent = text && said.replace("{n}", answer.results.length).replace("{text}", text);
-    results.replaceChildren(...pages.map(entry));
+    const said = results.length ? form.dataset.found : form.dataset.nothing;
+    found.textContent = text && said.replace("{n}", results.length).replace("{text}", text);
+    list.replaceChildren(...pages.map(entry));
   };
   q.value = new URLSearchParams(location.search).get("q") ?? "";
   form.addEventListener("submit", (event) => event.preventDefault());
   q.addEventListener("input", show);
   await show();
   q.focus();
+}
+
+// Pagefind takes letters with and without marks for the same, but đ for another letter than d: a text typed without marks
+// is searched for in every spelling. A page counts by the spelling that fits it best.
+const MOST_SPELLINGS = 16;
+
+function spellings(text) {
+  if (document.documentElement.lang !== "vi" || /[^\x00-\x7f]/.test(text)) return [text];
+  let all = [""];
+  for (const letter of text) {
+    const letters = /d/i.test(letter) && all.length < MOST_SPELLINGS ? [letter, letter === "d" ? "đ" : "Đ"] : [letter];
+    all = all.flatMap((start) => letters.map((next) => start + next));
+  }
+  return all;
+}
+
+async function pagesWith(pagefind, text) {
+  if (!text) return [];
+  const answers = await Promise.all(spellings(text).map((spelling) => pagefind.search(spelling)));
+  const best = new Map();
+  for (const result of answers.flatMap((answer) => answer.results)) {
+    if (!(best.get(result.id)?.score >= result.score)) best.set(result.id, result);
+  }
+  return [...best.values()].sort((a, b) => b.score - a.score);
 }
 
 function entry(page) {
