@@ -64,8 +64,9 @@ def read_words() -> dict[str, dict]:
 def page(language: str, words: dict[str, dict], kind: str, style: str, scripts: str) -> str:
     """The page in one language; its script finds the other one's words in it. `kind`: "live" or "record"."""
     shown = {name: html.escape(text) for name, text in words[language].items() if isinstance(text, str)}
+    way_home = f'<a href="index.html">{shown["home"]}</a> · ' if kind == "live" else ""
     template = Template((PAGE / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(shown, words=_json(words), kind=kind, style=style, scripts=scripts)
+    return template.substitute(shown, way_home=way_home, words=_json(words), kind=kind, style=style, scripts=scripts)
 
 
 def _held(record):

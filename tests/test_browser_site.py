@@ -377,13 +377,14 @@ def test_the_film_tells_of_the_step_that_its_slider_stands_at(live):
     assert len(seen) == 3
 
 
-def test_a_change_shows_within_a_fifth_of_a_second_at_64_tokens(live):
-    """On the median of eleven moves of a slider, from the event to the picture; a busy machine may take longer."""
+def test_a_change_of_64_tokens_shows_at_once(live):
+    """A fifth of a second on two free cores, from the slider's event to the picture; a busy machine takes longer."""
     live.evaluate("window.attention.record('the sea and the old man '.repeat(30))")
     live.locator("#status").get_by_text("64").wait_for(timeout=SHORT)
     times = live.evaluate(
         """async () => {
-            const [slider, outcome, times] = [document.querySelector('#spread'), document.querySelector('#outcome'), []];
+            const [slider, outcome] = ['#spread', '#outcome'].map(name => document.querySelector(name));
+            const times = [];
             for (let i = 0; i < 11; i++) {
                 const drawn = new Promise(done => new MutationObserver((_, seen) => { seen.disconnect(); done() })
                     .observe(outcome, {childList: true}));
@@ -397,7 +398,7 @@ def test_a_change_shows_within_a_fifth_of_a_second_at_64_tokens(live):
         }"""
     )
     print("milliseconds from a slider to its picture, 64 tokens:", [round(time) for time in times])
-    assert sorted(times)[5] < 1000
+    assert sorted(times)[5] < 600
 
 
 @pytest.mark.parametrize("language", ["vi", "en"])

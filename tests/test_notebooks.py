@@ -2,7 +2,7 @@ import copy
 import re
 
 import make_editions
-import make_lesson
+import make_site
 import make_slides
 import nbformat
 import notebook_rules as rules
@@ -147,60 +147,71 @@ def test_exercises_rise_in_difficulty_say_their_minutes_and_hint_in_steps(path):
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
 @pytest.mark.parametrize("language", ["vi", "en"])
 def test_a_deck_has_one_language_no_solutions_and_no_stubs(path, language):
-    deck = make_slides.deck(read(path), language)
-    page, _ = make_slides.exporter().from_notebook_node(deck)
+    page = make_slides.page(read(path), language)
     assert "solved_" not in page and "my_additive_mask" not in page
-    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//(?!colab)""", page)  # nothing comes from the network
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)  # nothing comes from the network
     assert ("Dự đoán" in page) == (language == "vi") and ("Predict" in page) == (language == "en")
 
 
-def test_a_long_text_is_cut_at_paragraphs_and_keeps_its_heading():
-    text = "## A heading\n\n" + "\n\n".join(f"{i} " + "word " * 80 for i in range(4)) + "\n\n<details>x</details>"
-    slides = make_slides.cut(text)
-    assert len(slides) == 4 and all(slide.startswith("## A heading") for slide in slides)
-    assert [slide.split()[3] for slide in slides] == list("0123") and "details" not in "".join(slides)
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_a_slide_is_a_title_one_thing_to_look_at_and_notes(path):
+    decks = {language: make_slides.deck(read(path), language) for language in ("vi", "en")}
+    assert len(decks["vi"]) == len(decks["en"])
+    for slide in (slide for deck in decks.values() for slide in deck):
+        words = re.sub("<[^>]+>", "", slide.title)
+        assert 3 < len(words) <= 220 and "<p>" not in re.sub(
+            "<blockquote>.*</blockquote>|<li>.*</li>", "", slide.item, flags=re.DOTALL
+        )
+        assert sum(kind in slide.item for kind in ("<table", "<img", "<math display", "<blockquote", "<ol")) <= 1
+    prose = [block for slide in decks["en"] for block in slide.notes if block.startswith("<p>")]
+    assert len(prose) > 8  # it is not lost: the speaker says it
 
 
-def test_formulas_become_mathml_and_code_stays():
-    text = "$a_i$ and `print('$x$')` and\n$$\\frac{1}{2}$$\n```\n$y$\n```"
-    made = make_lesson.with_mathml(text)
-    assert made.count("<math") == 2 and 'display="block"' in made and "<mfrac>" in made
-    assert "`print('$x$')`" in made and "```\n$y$\n```" in made
+def test_prose_goes_to_the_notes_and_a_formula_and_a_table_to_slides_of_their_own():
+    text = (
+        "Before.\n\n## 2. A heading\n\nSome $x^2$ prose.\n\n$$\\frac{1}{2}$$\n\nMore, `$y$`.\n\n"
+        "| a | b |\n| --- | --- |\n| 1 | 2 |\n\n**Predict.** It is so. Which of the two? Then run.\n\n"
+        "<details>hint</details>"
+    )
+    above = make_slides.Slide("above")
+    first, second, third = make_slides.slides_of_text(text, above)
+    assert above.notes == ["<p>Before.</p>\n"]
+    assert first.title == "A heading" and "<mfrac>" in first.item and 'display="block"' in first.item
+    assert "<math" in first.notes[0] and "<code>$y$</code>" in first.notes[1]
+    assert second.title == "A heading" and "<table>" in second.item
+    assert (third.kicker, third.title, third.item) == ("Predict", "It is so. Which of the two? Then run.", "")
+    assert "hint" not in "".join(third.notes)
 
 
 @pytest.mark.parametrize("text", [r"It costs \$5 and \$6.", "``$a$ ` $b$``", "~~~\n$y$ and $z$\n~~~", "one $ alone"])
 def test_dollars_that_are_no_formula_stay(text):
-    assert make_lesson.with_mathml(text) == text
+    assert "<math" not in make_slides.MARKDOWN.render(text)
 
 
-def test_a_dollar_within_a_formula_stays_in_it():
-    assert make_lesson.with_mathml(r"$a = \$5$ and $b$").count("<math") == 2
-
-
-FENCES = ["```python\nx = 1\n\n# a comment\ny = 2\n```", "~~~\na\n\n# b\n~~~", "    code = 1\n\n    # a comment"]
-
-
-@pytest.mark.parametrize("fence", FENCES)
-def test_a_fence_of_code_is_not_cut_and_its_comments_are_no_headings(fence):
-    text = "## A heading\n\nbefore\n\n" + fence + "\n\nafter"
-    assert make_slides.cut(text) == [text]
-    long = "## A heading\n\n" + "word " * 130 + "\n\n" + fence + "\n\n#no heading"
-    assert make_slides.cut(long)[1] == "## A heading\n\n" + fence + "\n\n#no heading"
+def test_code_that_is_shown_says_in_both_languages_what_its_slide_asks():
+    for path in INSTRUCTOR:
+        for cell in code(read(path)):
+            shown = cell.metadata.get("slideshow", {}).get("slide_type", "skip") != "skip"
+            pictured = any("image/png" in output.get("data", {}) for output in cell.outputs)
+            if shown or pictured:
+                assert set(cell.metadata["title"]) == {"vi", "en"} and all(cell.metadata["title"].values()), path
 
 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}']
 )
-@pytest.mark.parametrize("make", [make_slides, make_lesson, make_editions])
+@pytest.mark.parametrize("make", ["slides", "run", "editions"])
 def test_a_notebook_that_is_no_lesson_is_named(make, content, tmp_path, monkeypatch):
     (tmp_path / "Untitled.ipynb").write_text(content)
-    for module in (make_slides, make_editions):
+    for module in (make_slides, make_editions, make_site):
         monkeypatch.setattr(module, "SOURCE", tmp_path)
-    monkeypatch.setattr(make_slides, "SLIDES", tmp_path / "slides")
-    monkeypatch.setattr(make_lesson, "PAGES", tmp_path / "pages")
-    run = {make_slides: make_slides.main, make_editions: make_editions.main}
+    run = {
+        "slides": lambda: make_slides.build(tmp_path / "slides", lambda path, language: make_editions.read(path)),
+        "run": lambda: make_site.run(tmp_path / "Untitled.ipynb", "en"),
+        "editions": make_editions.main,
+    }
     with pytest.raises(ValueError, match=r"Untitled.ipynb: expected a (lesson|notebook)"):
-        run.get(make, lambda: make_lesson.run_and_export(tmp_path / "Untitled.ipynb"))()
+        run[make]()
 
 
 @pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
@@ -223,10 +234,12 @@ def test_vietnamese_texts_use_the_glossarys_terms(forbidden):
     assert {name: rules.forbidden_words(text, words) for name, text in texts.items()} == {name: [] for name in texts}
 
 
-def test_the_lessons_page_hides_solutions_and_shows_figures():
-    page, _ = make_lesson.exporter().from_notebook_node(read(INSTRUCTOR[0]))
-    assert "solved_additive_mask" not in page and "my_additive_mask" in page
-    outputs = [output for cell in code(read(INSTRUCTOR[0])) for output in cell.outputs]
-    stored = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-    assert len(stored) == 2 and all(image.strip() in page for image in stored)
-    assert make_lesson.title(read(INSTRUCTOR[0]), "en") == "01 · The causal mask"
+def test_a_lessons_page_hides_solutions_and_speaks_one_language():
+    for path in INSTRUCTOR:
+        for language, other in (("vi", "lang-en"), ("en", "lang-vi")):
+            page = make_site.lesson(read(path), path, language)
+            assert not [cell for cell in page.cells if {"solution", other} & rules.tags(cell)]
+            source = "\n".join(cell.source for cell in page.cells)
+            assert "solved_" not in source and "OWNER" not in source
+            stored = [output for cell in code(page) for output in cell.outputs if "image/png" in output.get("data", {})]
+            assert len(stored) == sum("image/png" in o.get("data", {}) for c in code(read(path)) for o in c.outputs)

@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 
+import make_editions
 import pytest
 import yaml
 from conftest import ROOT
-from make_editions import badge, project, tomllib
+from make_editions import tomllib
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -54,18 +55,58 @@ def test_constraints_lie_within_the_ranges():
                 assert version in allowed, name
 
 
-def test_the_address_stands_in_pyproject_and_badges_follow_it():
-    url, tag = project()
-    repository = url.removeprefix("https://github.com/")
-    path = ROOT / "notebooks" / "01_causal_mask.ipynb"
-    expected = f"https://colab.research.google.com/github/{repository}/blob/{tag}/notebooks/01_causal_mask.ipynb"
-    assert badge(path).endswith(f"({expected})")
-    for readme in ("README.md", "README.vi.md"):
-        text = (ROOT / readme).read_text(encoding="utf-8")
-        n_notebooks = len(list((ROOT / "notebooks" / "instructor").glob("*.ipynb")))
-        assert text.count("colab-badge.svg") == n_notebooks and expected in text
-    hand_written = [p for p in (ROOT / "aero_helpers").rglob("*.py") if url in p.read_text(encoding="utf-8")]
-    assert hand_written == []
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of what the address is written into, with make_editions at work on it."""
+    for name in ("notebooks", "docs", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("README.md", "README.vi.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.setattr(make_editions, "ROOT", tmp_path)
+    monkeypatch.setattr(make_editions, "SOURCE", tmp_path / "notebooks" / "instructor")
+    folders = {name: tmp_path / path.relative_to(ROOT) for name, path in make_editions.EDITIONS.items()}
+    monkeypatch.setattr(make_editions, "EDITIONS", folders)
+    return tmp_path
+
+
+def test_the_address_is_settled_everywhere_in_one_step(copy):
+    address = "https://github.com/someone/attention-heads"
+    make_editions.main([address])
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in copy.rglob("*") if path.suffix in (".md", ".ipynb", ".toml")
+    }
+    assert not [path for path, text in texts.items() if "OWNER" in text and path.suffix != ".toml"]
+    assert f'Repository = "{address}"' in texts[copy / "pyproject.toml"]
+    for name in ("README.md", "README.vi.md", "docs/start.md", "docs/start.vi.md"):
+        assert f"git clone {address} && cd attention-heads" in texts[copy / name]
+        assert texts[copy / name].count("colab-badge.svg") == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    for path in (copy / "notebooks").rglob("*.ipynb"):
+        where = path.relative_to(copy).as_posix()
+        assert f"/github/someone/attention-heads/blob/v{SETTINGS['version']}/{where})" in texts[path]
+        assert f"git+{address}@v{SETTINGS['version']}" in texts[path]
+    make_editions.main([address])
+    assert texts == {path: path.read_text(encoding="utf-8") for path in texts}  # a second time changes nothing
+
+
+def test_without_an_address_nothing_is_shown_as_if_it_worked(copy):
+    settings, line = (copy / "pyproject.toml").read_text(), 'Repository = "https://github.com/OWNER/attention-heads"'
+    placeholder = re.sub(r'(?m)^Repository = ".*"$', line, settings)
+    (copy / "pyproject.toml").write_text(placeholder)
+    make_editions.main()
+    for path in [*copy.rglob("*.md"), *copy.rglob("*.ipynb")]:
+        text = path.read_text(encoding="utf-8")
+        assert "OWNER" not in text and "colab-badge" not in text, path
+    assert "unzip -q attention-heads.zip" in (copy / "README.vi.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "address", ["", "github.com/a/b", "https://gitlab.com/a/b", "https://github.com/OWNER/x", "https://github.com/a"]
+)
+def test_an_address_that_colab_cannot_open_is_refused(copy, address):
+    before = (copy / "pyproject.toml").read_text()
+    with pytest.raises(ValueError, match=r"expected https://github.com/NAME/REPOSITORY"):
+        make_editions.main([address])
+    assert (copy / "pyproject.toml").read_text() == before
 
 
 @pytest.mark.parametrize("name", ["teaching.md", "teaching.vi.md"])

@@ -16,26 +16,37 @@ export function readSafetensors(buffer) {
 }
 
 // x W + b: [T, nIn] by [nIn, nOut]. GPT-2 keeps its weights that way round (Conv1D).
-// Four inputs are added up at a time, because that many products fit a processor's registers: twice as fast as one by one.
+// Two tokens and four inputs go at a time, because a weight that has been fetched is then used twice, and that many
+// numbers fit a processor's registers: three times as fast as one by one.
 function linear(x, weight, bias, nTokens, nIn) {
   const nOut = bias.length;
   const out = new Float32Array(nTokens * nOut);
-  const row = new Float64Array(nOut);
-  for (let t = 0; t < nTokens; t++) {
-    row.set(bias);
+  const [first, second] = [new Float64Array(nOut), new Float64Array(nOut)];
+  for (let t = 0; t < nTokens; t += 2) {
+    const after = Math.min(t + 1, nTokens - 1); // the last token of an odd number goes twice
+    first.set(bias);
+    second.set(bias);
     for (let i = 0; i < nIn; i += 4) {
-      const from = t * nIn + i;
-      const a = x[from];
-      const b = x[from + 1];
-      const c = x[from + 2];
-      const d = x[from + 3];
+      const p = t * nIn + i;
+      const q = after * nIn + i;
+      const a = x[p], b = x[p + 1], c = x[p + 2], d = x[p + 3];
+      const e = x[q], f = x[q + 1], g = x[q + 2], h = x[q + 3];
       for (let j = 0, w = i * nOut; j < nOut; j++, w++) {
-        row[j] += a * weight[w] + b * weight[w + nOut] + c * weight[w + 2 * nOut] + d * weight[w + 3 * nOut];
+        const w0 = weight[w], w1 = weight[w + nOut], w2 = weight[w + 2 * nOut], w3 = weight[w + 3 * nOut];
+        first[j] += a * w0 + b * w1 + c * w2 + d * w3;
+        second[j] += e * w0 + f * w1 + g * w2 + h * w3;
       }
     }
-    out.set(row, t * nOut);
+    out.set(first, t * nOut);
+    out.set(second, after * nOut);
   }
   return out;
+}
+
+// [nRows, nColumns] -> [nColumns, nRows]
+function transpose(x, nColumns) {
+  const nRows = x.length / nColumns;
+  return Float32Array.from(x, (_, i) => x[(i % nRows) * nColumns + Math.floor(i / nRows)]);
 }
 
 // The dot product of x[i], x[i + 1], … and y[j], y[j + 1], …, n numbers each, four at a time.
@@ -134,6 +145,7 @@ export class GPT2 {
     this.tensors = tensors;
     this.config = config;
     this.headSize = config.n_embd / config.n_head;
+    this.unembedding = transpose(this.get("wte.weight"), config.n_embd); // [D, vocabulary]
   }
 
   get(name) {
@@ -212,15 +224,8 @@ export class GPT2 {
 
   // Scores of each word of the vocabulary: the products with the same vectors that words come in with.
   unembed(x, nTokens) {
-    const [width, words] = [this.config.n_embd, this.get("wte.weight")];
-    const nWords = words.length / width;
-    const logits = new Float32Array(nTokens * nWords);
-    for (let t = 0; t < nTokens; t++) {
-      for (let word = 0; word < nWords; word++) {
-        logits[t * nWords + word] = product(x, t * width, words, word * width, width);
-      }
-    }
-    return logits;
+    const noBias = new Float32Array(this.config.vocab_size);
+    return linear(x, this.unembedding, noBias, nTokens, this.config.n_embd);
   }
 
   losses(logits, ids) {

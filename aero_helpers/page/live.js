@@ -101,7 +101,6 @@ async function run(textIsNew) {
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-const mix = (a, b, share) => a.map((x, i) => x + share * (b[i] - x));
 
 function scoresOf(record, layer, head) {
   const size = record.tokens.length ** 2;
@@ -109,36 +108,43 @@ function scoresOf(record, layer, head) {
   return record.rawScores.subarray(from, from + size);
 }
 
+// A record's weights, computed once: several pictures show them.
 function weightsOf(record, layer, head) {
   const [n, scores] = [record.tokens.length, scoresOf(record, layer, head)];
+  record.weights ??= [];
+  return (record.weights[layer * record.nHeads + head] ??= weightsFrom(scores, n, record.headSize));
+}
+
+function weightsFrom(scores, n, headSize) {
   const weights = new Float32Array(n * n);
   for (let query = 0; query < n; query++) {
-    weights.set(softmaxRow(scores.subarray(query * n, (query + 1) * n), query, record.headSize), query * n);
+    weights.set(softmaxRow(scores.subarray(query * n, (query + 1) * n), query, headSize), query * n);
   }
   return weights;
 }
 
-// Colours [cell, rgb] of a head: weights from paper to ink, scores from red through 0 to blue; hidden keys are not scores.
+// Colours [cell, rgba] of a head: weights from paper to ink, scores from red through 0 to blue; hidden keys are not scores.
 function colours(record, layer, head, kind) {
   const n = record.tokens.length;
   const values = kind === "weights" ? weightsOf(record, layer, head) : scoresOf(record, layer, head);
-  const real = Array.from(values).filter((value, i) => i % n <= Math.floor(i / n) && value > -1e8);
-  const reach = real.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
-  const [zero, low, high] = ["zero", "negative", "positive"].map((name) => channels(colour(name)));
-  const hidden = channels(colour("hidden"));
-  return Array.from(values, (value, i) => {
-    if (i % n > Math.floor(i / n)) return hidden;
-    const share = Math.min(1, Math.abs(value) / reach);
-    return mix(zero, value < 0 ? low : high, kind === "weights" ? Math.sqrt(share) : share);
-  });
+  const [zero, low, high, hidden] = ["zero", "negative", "positive", "hidden"].map((name) => channels(colour(name)));
+  const rgba = new Uint8ClampedArray(4 * n * n);
+  let reach = 1e-9;
+  for (let i = 0; i < n * n; i++) if (i % n <= Math.floor(i / n) && values[i] > -1e8) reach = Math.max(reach, Math.abs(values[i]));
+  for (let i = 0; i < n * n; i++) {
+    const share = Math.min(1, Math.abs(values[i]) / reach);
+    const [from, to] = i % n > Math.floor(i / n) ? [hidden, hidden] : [zero, values[i] < 0 ? low : high];
+    const part = kind === "weights" ? Math.sqrt(share) : share;
+    for (let c = 0; c < 3; c++) rgba[4 * i + c] = from[c] + part * (to[c] - from[c]);
+    rgba[4 * i + 3] = 255;
+  }
+  return rgba;
 }
 
 function paint(canvas, record, layer, head, kind) {
   const n = record.tokens.length;
   [canvas.width, canvas.height] = [n, n];
-  const image = new ImageData(n, n);
-  colours(record, layer, head, kind).forEach((rgb, i) => image.data.set([...rgb, 255], 4 * i));
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(new ImageData(colours(record, layer, head, kind), n, n), 0, 0);
 }
 
 // A canvas of so many CSS pixels, sharp on every screen; its context, and how large it is.
@@ -188,9 +194,9 @@ function drawMap() {
   [canvas.style.width, canvas.style.height] = [`${width}px`, `${height}px`];
   const context = sheet(canvas, width, height);
   place = { left, top: left, cell };
-  const rgb = colours(shown, state.layer, state.head, state.kind);
+  const rgba = colours(shown, state.layer, state.head, state.kind);
   for (let i = 0; i < n * n; i++) {
-    context.fillStyle = `rgb(${rgb[i].map(Math.round).join(" ")})`;
+    context.fillStyle = `rgb(${rgba[4 * i]} ${rgba[4 * i + 1]} ${rgba[4 * i + 2]})`;
     context.fillRect(left + (i % n) * cell, left + Math.floor(i / n) * cell, cell + 0.5, cell + 0.5);
   }
   context.textBaseline = "middle";
@@ -285,7 +291,11 @@ function densityAt(xs, values) {
   const mean = values.reduce((sum, value) => sum + value / values.length, 0);
   const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1));
   const h = deviation * values.length ** -0.2 || 1;
-  return xs.map((x) => values.reduce((sum, value) => sum + Math.exp(-(((x - value) / h) ** 2) / 2), 0) / (values.length * h));
+  return xs.map((x) => {
+    let sum = 0;
+    for (const value of values) if (Math.abs(x - value) < 5 * h) sum += Math.exp(-(((x - value) / h) ** 2) / 2);
+    return sum / (values.length * h);
+  });
 }
 
 function drawOutcome() {

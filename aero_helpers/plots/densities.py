@@ -177,7 +177,7 @@ def _require_history(history):
 
 
 def in_own_size(edges: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """A head's histogram in units of its scores' root mean square: the share in each of RIDGE_BINS bins of RIDGE_REACH."""
+    """A head's histogram in units of its scores' root mean square: shares of RIDGE_BINS bins over RIDGE_REACH."""
     size = np.sqrt(np.average(((edges[1:] + edges[:-1]) / 2) ** 2, weights=counts))
     below = np.concatenate([[0], counts.cumsum()]) / counts.sum()  # the share of scores below each edge
     return np.diff(np.interp(np.linspace(*RIDGE_REACH, RIDGE_BINS + 1) * size, edges, below))
