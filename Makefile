@@ -23,7 +23,7 @@ NOVELS ?= $(wildcard ../shared/corpus)
 
 .PHONY: lesson docs lab test test-colab test-browser test-all slides live editions address outputs findings bench clean
 
-lesson: $(READY) ## run all notebooks in both languages, build the site from what they print: build/site/index.html
+lesson: $(READY) ## run all notebooks, build the site from what they print: build/site/index.html
 	AERO_MODEL=$(AERO_MODEL) $(BIN)/python tools/make_site.py run
 
 docs: $(READY) ## build the site from the stored outputs, in a minute
@@ -72,12 +72,10 @@ address: $(READY) ## settle the repository's address: make address URL=https://g
 	$(BIN)/python tools/make_editions.py "$(URL)"
 
 # Which notebooks `outputs` runs: NOTEBOOK=03_head_split runs one.
-NOTEBOOK ?= *
+NOTEBOOK ?=
 
 outputs: $(READY) ## run the instructor edition and keep its outputs
-	AERO_MODEL=mini $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
-		notebooks/instructor/$(NOTEBOOK).ipynb
+	AERO_MODEL=mini $(BIN)/python tools/run_notebooks.py $(NOTEBOOK)
 
 findings: $(READY) ## measure every claim on every model, write docs/findings.md and findings.vi.md
 	$(BIN)/python tools/make_findings.py untrained

@@ -36,7 +36,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def folder(tmp_path_factory):
     """The site, built as `make docs` builds it."""
     site = tmp_path_factory.mktemp("build") / "site"
-    make_site.build(lambda path, language: read(path), site)
+    make_site.build(read, site)
     return site
 
 

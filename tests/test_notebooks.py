@@ -7,9 +7,12 @@ import make_slides
 import nbformat
 import notebook_rules as rules
 import pytest
+import run_notebooks
 from conftest import ROOT
+from matplotlib import pyplot as plt
 
 from aero_helpers.exercises import check
+from aero_helpers.language import say, set_language
 
 INSTRUCTOR = sorted((ROOT / "notebooks" / "instructor").glob("*.ipynb"))
 CHECKERS = check.checkers
@@ -206,8 +209,8 @@ def test_a_notebook_that_is_no_lesson_is_named(make, content, tmp_path, monkeypa
     for module in (make_slides, make_editions, make_site):
         monkeypatch.setattr(module, "SOURCE", tmp_path)
     run = {
-        "slides": lambda: make_slides.build(tmp_path / "slides", lambda path, language: make_editions.read(path)),
-        "run": lambda: make_site.run(tmp_path / "Untitled.ipynb", "en"),
+        "slides": lambda: make_slides.build(tmp_path / "slides", make_editions.read),
+        "run": lambda: run_notebooks.run(tmp_path / "Untitled.ipynb"),
         "editions": make_editions.main,
     }
     with pytest.raises(ValueError, match=r"Untitled.ipynb: expected a (lesson|notebook)"):
@@ -222,6 +225,40 @@ def test_stored_figures_are_small_and_the_stored_model_is_mini(path):
             assert len(output.get("data", {}).get("image/png", "")) * 3 / 4 < 100_000
     setup = next(cell for cell in code(notebook) if "setup" in rules.tags(cell))
     assert "LanguageModel('mini'" in setup.outputs[0].text
+
+
+@pytest.mark.parametrize("path", INSTRUCTOR, ids=NAMES)
+def test_every_figure_is_stored_in_each_language_too(path):
+    for cell in code(read(path)):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                both, in_each = output.data["image/png"], output.metadata["image/png"]
+                assert len({both, in_each["vi"], in_each["en"]}) == 3, (path, cell.source)
+
+
+def test_what_speaks_both_languages_is_told_in_one():
+    two_languages = pytest.importorskip("two_languages")
+    set_language("both")
+    title = say("Đầu nào?", "Which head?", "\n") + " 3.1, " + say("tầng", "layer")
+    assert two_languages.in_one(title, "vi") == "Đầu nào? 3.1, tầng"
+    assert two_languages.in_one(title, "en") == "Which head? 3.1, layer"
+    assert two_languages.in_one("điểm thô / raw score", "en") == "raw score"  # as notebooks type it
+    assert two_languages.in_one("scores / √d", "vi") == "scores / √d"
+    figure, ax = plt.subplots()
+    ax.set_xticks([0, 1], [say("đúng", "right"), "0"])
+    ax.set_ylabel("mật độ / density")
+    labels = {
+        language: two_languages.draw_in_one(figure, language, lambda figure: drawn_labels(figure, ax))
+        for language in ("vi", "en")
+    }
+    assert labels == {"vi": ["đúng", "0", "mật độ"], "en": ["right", "0", "density"]}
+    assert drawn_labels(figure, ax) == ["đúng / right", "0", "mật độ / density"]
+    plt.close(figure)
+
+
+def drawn_labels(figure, ax):
+    figure.canvas.draw()
+    return [label.get_text() for label in ax.get_xticklabels()] + [ax.get_ylabel()]
 
 
 def test_vietnamese_texts_use_the_glossarys_terms(forbidden):
@@ -241,5 +278,8 @@ def test_a_lessons_page_hides_solutions_and_speaks_one_language():
             assert not [cell for cell in page.cells if {"solution", other} & rules.tags(cell)]
             source = "\n".join(cell.source for cell in page.cells)
             assert "solved_" not in source and "OWNER" not in source
+            of_other = {"vi": "No result yet", "en": "Chưa có kết quả"}[language]
+            tables = [output.get("data", {}).get("text/html", "") for cell in code(page) for output in cell.outputs]
+            assert of_other not in "".join(tables)
             stored = [output for cell in code(page) for output in cell.outputs if "image/png" in output.get("data", {})]
             assert len(stored) == sum("image/png" in o.get("data", {}) for c in code(read(path)) for o in c.outputs)

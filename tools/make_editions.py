@@ -136,11 +136,28 @@ def shrink_figures(notebook):
     """Store figures with 256 colours: less than half of the bytes, and the eye sees no difference."""
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "image/png" in output.get("data", {}):
-            picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
-            if picture.mode != "P":  # else it has been through here
-                small = io.BytesIO()
-                picture.convert("RGB").quantize(256).save(small, format="png", optimize=True)
-                output.data["image/png"] = base64.b64encode(small.getvalue()).decode()
+            output.data["image/png"] = shrunk(output.data["image/png"])
+            in_each = output.metadata.get("image/png", {})
+            in_each.update({language: shrunk(in_each[language]) for language in ("vi", "en") if language in in_each})
+
+
+def shrunk(png):
+    """A picture in base64, with 256 colours."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    if picture.mode == "P":
+        return png  # it has been through here
+    small = io.BytesIO()
+    picture.convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def speak(notebook, language):
+    """Let outputs speak one language, where they were kept in each (see two_languages.py)."""
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        for kind, in_each in output.get("metadata", {}).items():
+            if language in in_each:
+                output.data[kind] = in_each[language]
+                output.metadata[kind] = {}
 
 
 def edition(source, path, language):

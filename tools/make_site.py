@@ -1,7 +1,7 @@
 """Build the course's site, in Vietnamese and English: `python tools/make_site.py`, into build/site.
 
     python tools/make_site.py        from the instructor notebooks' stored outputs (make docs)
-    python tools/make_site.py run    runs every notebook first, once in each language (make lesson)
+    python tools/make_site.py run    runs every notebook first (make lesson)
 
 Both editions are made from the same notebooks and pages; a page has the same name in both. Sources for Sphinx go
 to build/site-sources.
@@ -12,16 +12,16 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import make_live
 import make_slides
 import nbformat
 import site_pages
-from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, read, tags
-from nbclient import NotebookClient
+from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, read, speak, tags
 from nbclient.exceptions import CellExecutionError
+from run_notebooks import run_all
 
 SITE = ROOT / "build" / "site"
 LANGUAGES = ("vi", "en")
@@ -100,31 +100,13 @@ def lesson(notebook, path, language):
 
 def shown(notebook, path, language):
     """The cells of a notebook for readers of one language, without solutions, badge and widgets."""
-    page = nbformat.from_dict(notebook)
+    page = deepcopy(notebook)
     hidden = {"solution", "badge", {"vi": "lang-en", "en": "lang-vi"}[language]}
     page.cells = [cell for cell in page.cells if not hidden & set(tags(cell))]
     fill_in(page, path, language)
     drop_widgets(page)
+    speak(page, language)
     return page
-
-
-def run(path, language):
-    """The notebook with the outputs that it has now, in one language. Solutions run, as later cells need them."""
-    notebook = read(path)
-    fill_in(notebook, path, language)
-    since = time.perf_counter()
-    where, quiet = {"metadata": {"path": path.parent}}, ["--IPKernelApp.log_level=40"]
-    NotebookClient(notebook, kernel_name="python3", resources=where, extra_arguments=quiet).execute()
-    print(f"{path.stem} ({language}): {time.perf_counter() - since:.0f} s", flush=True)
-    return notebook
-
-
-def run_all():
-    """{(path, language): executed notebook}, two at a time, each with one thread: the longest first."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    jobs = [(path, language) for path in sorted(SOURCE.glob("*.ipynb"), reverse=True) for language in LANGUAGES]
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(jobs, pool.map(lambda job: run(*job), jobs)))
 
 
 def write_sources(folder, language, notebook_of):
@@ -134,9 +116,9 @@ def write_sources(folder, language, notebook_of):
         path = source_of(name, language)
         text = with_links(path.read_text(encoding="utf-8"), path).replace("<!-- rooms -->", site_pages.rooms())
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    lessons = {path: shown(notebook_of(path, language), path, language) for path in sorted(SOURCE.glob("*.ipynb"))}
+    lessons = {path: shown(notebook_of(path), path, language) for path in sorted(SOURCE.glob("*.ipynb"))}
     for path in lessons:
-        nbformat.write(lesson(notebook_of(path, language), path, language), folder / path.name)
+        nbformat.write(lesson(notebook_of(path), path, language), folder / path.name)
     for name, text in site_pages.made_pages(lessons, language).items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     for picture in (ROOT / "docs").glob("*.png"):
@@ -162,7 +144,7 @@ def sphinx(sources, site, language):
 
 
 def build(notebook_of, site=SITE):
-    """Write the whole site from the notebooks that `notebook_of(path, language)` gives."""
+    """Write the whole site from the notebooks that `notebook_of(path)` gives."""
     sources = site.with_name("site-sources")
     for folder in (site, sources):
         shutil.rmtree(folder, ignore_errors=True)  # no page of what is gone
@@ -182,11 +164,11 @@ def build(notebook_of, site=SITE):
 
 def main():
     try:
-        notebooks = run_all() if sys.argv[1:] == ["run"] else {}
+        notebooks = run_all(sorted(SOURCE.glob("*.ipynb"))) if sys.argv[1:] == ["run"] else {}
     except CellExecutionError as error:
         print(f"stopped by an error\n{error}")
         return 1
-    build(lambda path, language: notebooks[path, language] if notebooks else read(path))
+    build(lambda path: notebooks.get(path) or read(path))
     print(f"Xem / open: {SITE.relative_to(ROOT) / 'index.html'}")
     return 0
 

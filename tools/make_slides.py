@@ -11,13 +11,14 @@ import importlib.util
 import json
 import re
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
 from formulas import mathml
-from make_editions import SOURCE, read, tags
+from make_editions import SOURCE, read, speak, tags
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
@@ -132,7 +133,8 @@ def slides_of_code(cell, language):
 
 def deck(notebook, language):
     """The slides of a notebook in one language."""
-    other = {"vi": "lang-en", "en": "lang-vi"}[language]
+    other, notebook = {"vi": "lang-en", "en": "lang-vi"}[language], deepcopy(notebook)
+    speak(notebook, language)
     slides = []
     for cell in notebook.cells:
         if other in tags(cell) or cell.metadata.get("slideshow", {}).get("slide_type", "skip") == "skip":
@@ -184,13 +186,13 @@ def copy_reveal(folder):
 
 
 def build(folder, notebook_of):
-    """Write the decks of the notebooks that `notebook_of(path, language)` gives, and their index."""
+    """Write the decks of the notebooks that `notebook_of(path)` gives, and their index."""
     shutil.rmtree(folder, ignore_errors=True)  # no deck of a notebook that is gone
     copy_reveal(folder)
     rows = []
     for path in sorted(SOURCE.glob("*.ipynb")):
         for language in LANGUAGES:
-            notebook, name = notebook_of(path, language), f"{path.stem}.{language}.html"
+            notebook, name = notebook_of(path), f"{path.stem}.{language}.html"
             (folder / name).write_text(page(notebook, language), encoding="utf-8")
             rows.append(f'<li><a href="{name}" lang="{language}">{html.escape(title_of(notebook, language))}</a></li>')
     index = Template((TEMPLATE / "index.html").read_text(encoding="utf-8"))
@@ -198,5 +200,5 @@ def build(folder, notebook_of):
 
 
 if __name__ == "__main__":
-    build(SLIDES, lambda path, language: read(path))
+    build(SLIDES, read)
     print(f"Xem / open: {SLIDES.relative_to(ROOT) / 'index.html'}")
