@@ -33,7 +33,7 @@ lab: $(READY) ## JupyterLab at notebooks/
 	$(BIN)/python -m jupyter lab --notebook-dir notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Three workers with a thread each: with more threads than cores they slow each other down five times.
-PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist loadfile --ignore tests/test_browser.py \
+PYTEST = OMP_NUM_THREADS=1 AERO_MODEL=mini $(1)/bin/python -m pytest -n 3 --dist loadfile --ignore-glob 'tests/test_browser*.py' \
 	--nbval-lax --nbval-current-env --nbval-cell-timeout 300 tests
 
 test: $(READY) ## linter, types, unit tests, real-data tests, every notebook of the instructor's executed
@@ -50,10 +50,10 @@ test-colab: $(READY_COLAB) ## the same tests on Google Colab's versions, and the
 		--ignore tests/test_cold.py --deselect tests/test_corpus.py::test_fifty_kills_at_random_moments_change_no_number
 	OMP_NUM_THREADS=1 $(COLAB)/bin/python -m pytest -n 2 tests/test_cold.py
 
-test-browser: $(READY) ## JupyterLab and the slides in a real browser; screenshots in build/browser
+test-browser: $(READY) ## JupyterLab, the site, the live page and the slides in a real browser; screenshots in build/browser
 	@which chromium || which chromium-browser || which google-chrome || $(BIN)/python -m playwright install chromium \
 		|| (apt-get -q update && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core)
-	$(BIN)/python -m pytest tests/test_browser.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_browser*.py
 
 test-all: test test-colab test-browser ## what CI runs
 

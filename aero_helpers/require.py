@@ -66,8 +66,9 @@ def require_heads(name: str, table: Any, columns: Sequence[str], key: Sequence[s
 
 def require_no_gap(name: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
     """Raise ValueError where a number or name is missing: sums and groups of pandas pass over it without a word."""
-    short = [column for column in columns if table[column].isna().any()]
-    if short:
+    missing = table[list(columns)].isna().to_numpy().any(axis=0)
+    if missing.any():
+        short = [column for column, is_missing in zip(columns, missing) if is_missing]
         raise ValueError(
             f"{name}: expected no gap, got NaN in {', '.join(map(str, short))}: of texts too short for it?"
         )
@@ -89,8 +90,9 @@ def require_table(name: str, table: Any, columns: Sequence[str] = ()) -> None:
         raise ValueError(f"{name}: expected each column once, got {', '.join(map(str, table)):.300}")
     for column in (each for each in columns if each not in LABELS):
         kind, kinds = ("int", "iu") if column in ("layer", "head") else ("float", "biuf")
-        if not isinstance(table.dtypes[column], np.dtype) or table.dtypes[column].kind not in kinds:
+        values = table[column]
+        if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in kinds:
             makes = f'.astype({{"{column}": {kind}}})'
-            raise ValueError(f"{name}: expected {kind}s in {column!r}, got {table.dtypes[column]}; {makes} makes them")
-        if np.isinf(table[column]).any():  # NaN says that there is no number; infinity would be drawn, averaged, ranked
+            raise ValueError(f"{name}: expected {kind}s in {column!r}, got {values.dtype}; {makes} makes them")
+        if np.isinf(values.to_numpy()).any():  # NaN: there is no number; infinity would be drawn, averaged, ranked
             raise ValueError(f"{name}: expected finite numbers or NaN in {column!r}, got infinity")

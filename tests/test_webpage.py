@@ -1,4 +1,4 @@
-"""Pages that hold a record: what is in them, and what is refused. How they look and work: test_browser.py."""
+"""Pages that hold a record: what is in them, and what is refused. How they look and work: test_browser_live.py."""
 
 import base64
 import json

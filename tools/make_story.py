@@ -26,7 +26,7 @@ MODELS = {  # colour, mark, name
     "smollm2": ("#CC79A7", "^", ("SmolLM2", "SmolLM2")),
 }
 SOURCE = (
-    "Trái: GPT-2 Small, 3 đoạn văn 6 token do Transformer Explainer ghi lại (MIT). Các con số: docs/findings.vi.md",
+    "Trái: GPT-2 Small, 3 câu, mỗi câu 6 token, do Transformer Explainer ghi lại (MIT). Con số: docs/findings.vi.md",
     "Left: GPT-2 Small, 3 prompts of 6 tokens recorded by Transformer Explainer (MIT). Numbers: docs/findings.md",
 )
 PARTS = {"level": ("mức", "level"), "position": ("vị trí", "position"), "content": ("nội dung", "content")}
@@ -61,7 +61,7 @@ def draw_parts(ax, numbers):
     ax.set(
         xlim=(0, 1),
         ylim=(places[-1] + 0.6, -0.6),
-        xlabel=say("phần trong trung bình bình phương của điểm thô", "share of the mean square of raw scores"),
+        xlabel=say("tỉ phần trong trung bình bình phương của điểm thô", "share of the mean square of raw scores"),
     )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=11)
 
@@ -98,7 +98,7 @@ def draw(records, numbers):
     parts.set_title(
         say("Một điểm có ba phần; softmax thấy hai", "A score has three parts; the softmax sees two"), pad=30
     )
-    costs.set_title(say("Bỏ mức đi: không gì thay đổi (64 token)", "Without the level nothing changes (64 tokens)"))
+    costs.set_title(say("Bỏ mức đi: không có gì thay đổi (64 token)", "Without the level nothing changes (64 tokens)"))
     fig.supxlabel(say(*SOURCE), fontsize=11, color="0.35")
     return fig
 

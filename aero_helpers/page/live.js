@@ -127,7 +127,8 @@ function weightsFrom(scores, n, headSize) {
 function colours(record, layer, head, kind) {
   const n = record.tokens.length;
   const values = kind === "weights" ? weightsOf(record, layer, head) : scoresOf(record, layer, head);
-  const [zero, low, high, hidden] = ["zero", "negative", "positive", "hidden"].map((name) => channels(colour(name)));
+  const names = ["zero", "negative", kind === "weights" ? "weight" : "positive", "hidden"];
+  const [zero, low, high, hidden] = names.map((name) => channels(colour(name)));
   const rgba = new Uint8ClampedArray(4 * n * n);
   let reach = 1e-9;
   for (let i = 0; i < n * n; i++) if (i % n <= Math.floor(i / n) && values[i] > -1e8) reach = Math.max(reach, Math.abs(values[i]));
@@ -237,7 +238,7 @@ function drawBars() {
   const [left, right, top, bottom] = [44, width - 40, 18, height - 10];
   const x = (key) => left + ((key + 0.5) / count) * (right - left);
   const y = (score) => bottom - ((score - low) / (high - low || 1)) * (bottom - top);
-  context.fillStyle = colour("positive");
+  context.fillStyle = colour("weight");
   weights.forEach((weight, key) => context.fillRect(x(key) - Math.max(1, (0.4 * (right - left)) / count), bottom - weight * (bottom - top), Math.max(2, (0.8 * (right - left)) / count), weight * (bottom - top)));
   context.fillStyle = colour("ink");
   scores.forEach((score, key) => {
@@ -250,7 +251,7 @@ function drawBars() {
   context.fillText(number(high, 0), left - 6, top + 4);
   context.fillText(number(low, 0), left - 6, bottom);
   context.textAlign = "left";
-  context.fillStyle = colour("positive");
+  context.fillStyle = colour("weight");
   context.fillText("1", right + 8, top + 4);
   context.fillText("0", right + 8, bottom);
   canvas.setAttribute("aria-label", fill(words.bars_alt, { query: seen(shown.tokens[state.query]) }));
@@ -270,7 +271,7 @@ function drawDensity() {
   const most = Math.max(...curves.flat());
   const [left, right, top, bottom] = [8, width - 8, 10, height - 22];
   const x = (value) => left + ((value - xs[0]) / (xs[239] - xs[0])) * (right - left);
-  ["line", "positive"].forEach((name, which) => {
+  ["line", "accent"].forEach((name, which) => {
     context.strokeStyle = colour(name);
     context.lineWidth = which ? 2.5 : 2;
     context.setLineDash(which ? [] : [5, 4]);

@@ -189,7 +189,7 @@ def _score_ridge(ax, history, step, layer, row):
     A head's scores are divided by their own root mean square; the ridge is the mean of the heads.
     """
     bins = np.linspace(*RIDGE_REACH, RIDGE_BINS + 1)
-    ridge = sum(in_own_size(history["edges"], counts) for counts in history["histogram"][step, layer])
+    ridge = np.sum([in_own_size(history["edges"], counts) for counts in history["histogram"][step, layer]], axis=0)
     trained = np.log1p(history["step"][step]) / np.log1p(history["step"][-1])
     colour = sns.blend_palette([UNTRAINED, TRAINED], as_cmap=True)(trained)
     height = row - 0.9 * ridge / ridge.max()
