@@ -4,7 +4,9 @@
 """
 
 import base64
+import json
 import unicodedata
+from urllib.parse import quote
 
 import make_live
 import numpy as np
@@ -198,6 +200,68 @@ def test_a_change_of_64_tokens_shows_at_once(live):
     )
     print("milliseconds from a slider to its picture, 64 tokens:", [round(time) for time in times])
     assert sorted(times)[5] < 600
+
+
+def test_what_is_typed_stays_whatever_is_computed_meanwhile(live, mini):
+    text = "The old man looked at the sea and then he went home again."
+    live.locator("#text").fill("")
+    for pause in (60, 190, 240):  # milliseconds between letters: faster and slower than the page waits
+        live.locator("#text").fill("")
+        live.locator("#text").press_sequentially(text, delay=pause)
+        live.wait_for_timeout(100)
+        live.locator("#spread").fill("1.5")
+        live.locator("#spread").fill("1")
+        live.wait_for_timeout(700)
+        assert live.locator("#text").input_value() == text
+        assert shown_loss(live) == f"{mini.loss(text):.3f}"
+
+
+def shown_loss(page):
+    return page.locator("#outcome tr", has_text="loss").locator("td").first.inner_text()
+
+
+def test_numbers_belong_to_the_model_and_text_that_are_shown(live, mini):
+    live.select_option("#model", "untrained")
+    live.locator("#spread").fill("2")  # before the other model has come
+    live.get_by_role("button", name="Undo all changes").click()
+    text, untrained = live.locator("#text").input_value(), mini.untrained()
+    expected = f"{untrained.loss(text):.3f}"
+    live.locator("#outcome tr", has_text="loss").get_by_text(expected).first.wait_for(timeout=SHORT)
+    live.locator("#text").fill("")
+    live.locator("body.without-record").wait_for(timeout=SHORT)  # no picture of a text that is gone
+    live.locator("#text").fill("The sea.")
+    live.locator("body:not(.without-record)").wait_for(timeout=SHORT)
+    assert (
+        live.locator("#outcome tr", has_text="loss").locator("td").first.inner_text()
+        == f"{untrained.loss('The sea.'):.3f}"
+    )
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"head": 9, "layer": 99, "query": 1000, "key": 500, "film": 999},
+        {"layer": -1, "head": 1.5, "query": "a", "key": -3, "film": 1.5, "model": "x", "kind": "y", "scope": 3},
+        {"change": {"add": "50", "spread": "a", "hide": 99, "keep": "x", "clip": "no", "layer": 3}},
+        {"change": {"add": None, "spread": None, "clip": None}, "text": None},
+        [],
+        5,
+        None,
+    ],
+    ids=str,
+)
+def test_a_link_that_was_spoilt_shows_the_model_as_it_is(live, site, mini, state):
+    live.goto("about:blank")
+    live.goto(f"{site}/en/live.html#{quote(json.dumps(state))}")
+    live.locator("#outcome").get_by_text("Nothing is changed yet.").wait_for(timeout=SHORT)
+    layer, head = map(int, live.locator("#head-title").inner_text().split()[1].split("."))
+    said = live.locator("#cell").inner_text()
+    record = mini.record(live.locator("#text").input_value())
+    query, key = (
+        int(x)
+        for x in live.evaluate("[JSON.parse(decodeURIComponent(location.hash.slice(1)))].map(s => [s.query, s.key])[0]")
+    )
+    assert f"score {record.raw_scores[layer, head, query, key]:.2f}".replace("-", "−") in said
 
 
 @pytest.mark.parametrize("language", ["vi", "en"])

@@ -155,7 +155,7 @@ def speak(notebook, language):
     """Let outputs speak one language, where they were kept in each (see two_languages.py)."""
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         for kind, in_each in output.get("metadata", {}).items():
-            if language in in_each:
+            if isinstance(in_each, dict) and language in in_each:
                 output.data[kind] = in_each[language]
                 output.metadata[kind] = {}
 

@@ -22,6 +22,13 @@ MOST_TOKENS, N_TEXTS = 64, 24  # of the position profile; as many texts as in le
 SCRIPTS = ("gpt2.js", "tokenizer.js", "worker.js", "live.js", "live.css")
 
 
+# From a file, without a server, a browser runs no module; this says so.
+WITHOUT_SERVER = """<script>addEventListener("DOMContentLoaded", () => {
+const words = JSON.parse(document.getElementById("words").textContent)[document.documentElement.lang];
+if (location.protocol === "file:") document.getElementById("status").textContent = words.needs_server;
+})</script>"""
+
+
 def examples():
     """Sentences to begin with: two of the course's, and texts unlike novels."""
     scenes = [scene.sentences[0] for scene in aero.read_scenes()]
@@ -63,7 +70,7 @@ def build(site=SITE):
     (site / "live" / "film.json").write_text(json.dumps(film()), encoding="utf-8")
     words = {language: said | {"examples": examples()} for language, said in webpage.read_words().items()}
     style = '<link rel="stylesheet" href="../live/live.css">'
-    script = '<script type="module" src="../live/live.js"></script>'
+    script = '<script type="module" src="../live/live.js"></script>\n' + WITHOUT_SERVER
     for language in words:
         (site / language).mkdir(exist_ok=True)
         text = webpage.page(language, words, "live", style, script)

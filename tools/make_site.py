@@ -93,7 +93,8 @@ def lesson(notebook, path, language):
         if cell.cell_type == "markdown":
             cell.source = with_links(cell.source, path)
         elif "title" in cell.metadata:
-            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["title"][language]}}
+            said = cell.metadata["title"][language]
+            cell.metadata["mystnb"] = {"image": {"alt": said if isinstance(said, str) else "; ".join(said)}}
     page.cells.insert(1, nbformat.v4.new_markdown_cell(site_pages.ways_to_open(path, language)))
     return page
 
@@ -125,8 +126,9 @@ def write_sources(folder, language, notebook_of):
         shutil.copy(picture, folder)
 
 
-def sphinx(sources, site, language):
-    """Build one edition; a warning is an error."""
+def sphinx(sources, language):
+    """Build one edition from its sources; a warning is an error. Returns its folder."""
+    built = sources / f"{language}-built" / language
     command = [
         sys.executable,
         "-m",
@@ -137,29 +139,34 @@ def sphinx(sources, site, language):
         "--conf-dir",
         "tools/site",
     ]
-    folders = [str(sources / language), str(site / language)]
     paths = os.pathsep.join([str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = ["--doctree-dir", str(sources / f"{language}-doctrees"), "--define", f"language={language}"]
+    folders = [str(sources / language), str(built)]
     subprocess.run([*command, *options, *folders], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True)
+    return built
 
 
 def build(notebook_of, site=SITE):
-    """Write the whole site from the notebooks that `notebook_of(path)` gives."""
-    sources = site.with_name("site-sources")
-    for folder in (site, sources):
-        shutil.rmtree(folder, ignore_errors=True)  # no page of what is gone
+    """Write the whole site from the notebooks that `notebook_of(path)` gives. Until it is whole, an older one stays."""
+    sources, new = site.with_name("site-sources"), site.with_name("site-new")
+    for folder in (new, sources):
+        shutil.rmtree(folder, ignore_errors=True)
     for language in LANGUAGES:
         write_sources(sources / language, language, notebook_of)
+    new.mkdir()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda language: sphinx(sources, site, language), LANGUAGES))
-    shutil.rmtree(site / "jupyter_execute")  # MyST-NB's copies
+        for language, built in zip(LANGUAGES, pool.map(lambda language: sphinx(sources, language), LANGUAGES)):
+            shutil.move(built, new / language)
     for language in LANGUAGES:
-        shutil.copytree(EDITIONS[language], site / language / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    make_live.build(site)
-    make_slides.build(site / "slides", notebook_of)
-    (site / "index.html").write_text(INDEX, encoding="utf-8")
-    pages = ["--site", str(site), "--glob", "{vi,en}/**/*.html", "--exclude-selectors", ".headerlink"]
+        (new / language / "searchindex.js").unlink()  # Pagefind searches
+        shutil.copytree(EDITIONS[language], new / language / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    make_live.build(new)
+    make_slides.build(new / "slides", notebook_of)
+    (new / "index.html").write_text(INDEX, encoding="utf-8")
+    pages = ["--site", str(new), "--glob", "{vi,en}/**/*.html", "--exclude-selectors", ".headerlink"]
     subprocess.run([sys.executable, "-m", "pagefind", *pages, "--silent"], check=True)
+    shutil.rmtree(site, ignore_errors=True)  # no page of what is gone
+    new.rename(site)
 
 
 def main():

@@ -29,10 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "tools" / "slides"
 SLIDES = ROOT / "build" / "site" / "slides"
 LANGUAGES = ("vi", "en")
-WIDE, MOST_LINES = 98, 19  # letters of a line of code, and lines of code with what it prints, on one slide
-LONGEST = 150  # letters of a sentence that the last row can still read
-LIVE = {"vi": "Mở trang thử ngay với ví dụ này", "en": "Open the live page with this example"}
+LONGEST = 230  # letters of a prediction that the last row can still read
+SIZES = (30, 26, 23, 20, 17)  # pixels of code, on slides of 1280 by 720
+TALL, TALL_WITH_LINK = 490, 450  # pixels that code and what it prints may take
+LIVE = {"vi": "Mở trang thử ngay ở đúng trạng thái này", "en": "Open the live page, set for this"}
 ITEMS = ("table_open", "math_block", "blockquote_open", "ordered_list_open", "fence")
+EXERCISE, SUMMARY = re.compile(r"(Exercise|Bài tập) \d"), ("Summary", "Tóm tắt")
 SAID = re.compile(r"\*\*(?P<kicker>Dự đoán|Predict|Phán quyết \d|Verdict \d)\.\*\* (?P<text>.+)", re.DOTALL)
 
 
@@ -44,7 +46,13 @@ class Slide:
     kicker: str = ""
     item: str = ""
     notes: list = field(default_factory=list)
+    code: str = ""  # at the end of the notes
     live: dict | None = None
+
+    @property
+    def is_bare(self):
+        """Whether it is a heading and nothing else yet."""
+        return not self.item and not self.kicker
 
 
 def renderer():
@@ -76,35 +84,49 @@ def first_sentences(text):
     return whole if len(whole) <= LONGEST and asked else (asked or sentences)[0]
 
 
-def slides_of_text(source, above):
-    """The slides of a text cell; prose becomes the notes of the slide it stands under, at first of `above`."""
+def is_item(kind, block, slide):
+    """Whether a block is something to look at: a table, a formula; the task of an exercise, the points of a summary."""
+    alone = slide is not None and slide.is_bare
+    is_task = kind == "paragraph_open" and alone and EXERCISE.match(slide.title)
+    return kind in ITEMS or bool(is_task) or (kind == "bullet_list_open" and alone and slide.title in SUMMARY)
+
+
+def slides_of_text(cell, language, above):
+    """The slides of a text cell; prose becomes the notes of the slide it stands under, at first of `above`.
+
+    The cell's `title`, where it has one, heads the first thing to look at.
+    """
+    title = html.escape(cell.metadata.get("title", {}).get(language, ""))
     slides, slide, heading = [], above, above.title if above else ""
-    for kind, block in blocks_of(without_hints(source)):
+    for kind, block in blocks_of(without_hints(cell.source)):
         said = SAID.match(block) if kind == "paragraph_open" else None
+        is_new = slide is not above and slide is not None
         if kind == "heading_open":
-            heading = MARKDOWN.renderInline(re.sub(r"^#+ (\d\. )?", "", block))
+            heading = MARKDOWN.renderInline(re.sub(r"^#+ ", "", block))
             slide = Slide(heading)
         elif said:
-            title = MARKDOWN.renderInline(first_sentences(said["text"]))
-            if slide is not None and slide is not above and not slide.item and not slide.kicker:  # a heading alone
-                slide.title, slide.kicker = title, f"{slide.title} · {said['kicker']}"
-            else:
-                slide = Slide(title, said["kicker"])
-        elif kind in ITEMS and slide is not None and slide is not above and not slide.item and not slide.kicker:
-            slide.item = MARKDOWN.render(block)
-            continue
-        elif kind in ITEMS:
-            slide = Slide(heading, item=MARKDOWN.render(block))
+            slide = Slide(MARKDOWN.renderInline(first_sentences(said["text"])), said["kicker"])
+        elif is_item(kind, block, slide if is_new else None):
+            if not (is_new and slide.is_bare):
+                slide = Slide(title or heading)
+            elif title:
+                slide.title, slide.kicker = title, slide.title
+            slide.item, title = MARKDOWN.render(block), ""
         if slide is not above and slide not in slides:
             slides.append(slide)
-        if slide is not None and kind != "heading_open" and kind not in ITEMS:
+        if slide is not None and kind != "heading_open" and slide.item != MARKDOWN.render(block):
             slide.notes.append(MARKDOWN.render(block))
     return slides
 
 
-def n_lines(text):
-    """The lines that code takes on a slide, where long ones go on in a second line."""
-    return sum(1 + max(0, len(line) - 1) // WIDE for line in text.splitlines())
+def size_of(text, most):
+    """The largest size at which code fits on a slide, long lines going on in a second one; None where none does."""
+    for size in SIZES:
+        letters = int(1190 / (0.602 * size))  # DejaVu Sans Mono's letters are 0.602 of their height wide
+        n_lines = sum(1 + max(0, len(line) - 1) // letters for line in text.splitlines())
+        if 1.35 * size * n_lines + 40 <= most:
+            return size
+    return None
 
 
 def printed(cell):
@@ -117,18 +139,38 @@ def figures(cell):
 
 def slides_of_code(cell, language):
     """The slides of a code cell: its figures, or what it prints, with the code where there is room for both."""
-    title = html.escape(cell.metadata["title"][language])
-    size = "code small" if n_lines(cell.source) > MOST_LINES - 3 else "code"
-    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass=size))
-    text, pictures = printed(cell), figures(cell)
-    shown = f"<pre class='printed'>{html.escape(text)}</pre>" if text else ""
+    titles, live = cell.metadata["title"][language], cell.metadata.get("live")
+    code = highlight(cell.source, PythonLexer(), HtmlFormatter(cssclass="code"))
+    text, most = printed(cell), TALL_WITH_LINK if live else TALL
+    shown = f'<pre class="printed">{html.escape(text)}</pre>' if text else ""
+    pictures = figures(cell)
     if pictures:
-        items = [f'<img alt="{title}" src="data:image/png;base64,{picture}">' for picture in pictures]
-    else:
-        fits = not text or n_lines(cell.source) + n_lines(text) <= MOST_LINES
-        items = [code + shown if fits else shown.replace("'printed'", "'printed alone'")]
-    notes = [code] if code not in items[0] else []
-    return [Slide(title, item=item, notes=list(notes), live=cell.metadata.get("live")) for item in items]
+        titles = titles if isinstance(titles, list) else [titles] * len(pictures)
+        items = [
+            f'<img alt="{html.escape(title)}" src="data:image/png;base64,{picture}">'
+            for title, picture in zip(titles, pictures)
+        ]
+        return [
+            Slide(html.escape(title), item=item, code=code + shown, live=live) for title, item in zip(titles, items)
+        ]
+    together, alone = size_of(f"{cell.source}\n{text}", most), size_of(text, most)
+    size, item, rest = (
+        (together, code + shown, "") if together and (together >= 20 or not text) else (alone, shown, code)
+    )
+    return [Slide(html.escape(titles), item=f'<div style="font-size: {size}px">{item}</div>', code=rest, live=live)]
+
+
+def without_bare_headings(slides):
+    """A heading with nothing under it becomes the line above the next slide's title, and its notes that one's."""
+    kept, waiting = [], None
+    for slide in slides:
+        if waiting:
+            slide.kicker = " · ".join(filter(None, [waiting.title, slide.kicker]))
+            slide.notes = waiting.notes + slide.notes
+        waiting = slide if kept and slide.is_bare else None
+        if not waiting:
+            kept.append(slide)
+    return kept + [waiting] * bool(waiting)
 
 
 def deck(notebook, language):
@@ -142,19 +184,19 @@ def deck(notebook, language):
         if cell.cell_type == "code":
             slides += slides_of_code(cell, language)
         else:
-            slides += slides_of_text(cell.source, slides[-1] if slides else None)
-    return slides
+            slides += slides_of_text(cell, language, slides[-1] if slides else None)
+    return without_bare_headings(slides)
 
 
 def section(slide, language):
     """A slide as reveal.js takes it."""
     parts = [f'<p class="kicker">{slide.kicker}</p>'] if slide.kicker else []
-    only_words = not slide.item
-    parts += [f'<h2 class="{"large" * only_words}">{slide.title}</h2>', slide.item]
+    size = "" if slide.item else "large" if len(slide.title) < 130 else "long"
+    parts += [f'<h2 class="{size}">{slide.title}</h2>', slide.item]
     if slide.live:
         address = f"../{language}/live.html#{quote(json.dumps(slide.live))}"
         parts.append(f'<p class="live"><a href="{address}" target="_blank">{LIVE[language]}</a></p>')
-    notes = "".join(slide.notes).replace('.ipynb"', f'.{language}.html"')
+    notes = ("".join(slide.notes) + slide.code).replace('.ipynb"', f'.{language}.html"')
     parts.append(f'<aside class="notes">{notes}</aside>')
     return f"<section>{''.join(parts)}</section>"
 

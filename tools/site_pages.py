@@ -44,18 +44,30 @@ def exercise_rows(notebook, name, language):
         found = HEADING[language].search(cell.source)
         if found:
             place = n_headings + len(re.findall(r"(?m)^#+ ", cell.source[: found.start()]))
-            asked = cell.source[found.end() :].strip().split("\n\n")[0].replace("\n", " ").replace("|", r"\|")
             title = link(found["name"], f"{name}.html#s{place}")
-            yield f"| {name.split('_')[0]}.{found['n']} | {title} | {asked} | {found['level']} | {found['minutes']} |"
+            effort = SAID[language]["exercises"]["effort"].format(**found.groupdict())
+            yield f"| {title}<br>{effort} | {asked(cell.source[found.end() :])} |"
         n_headings += len(re.findall(r"(?m)^#+ ", cell.source))
 
 
+def asked(text):
+    """What an exercise asks: its first paragraph, and where that only leads on, the next one that is prose."""
+    paragraphs = [
+        block for block in text.strip().split("\n\n") if not block.startswith(("|", "$$", "```", "- ", "1. "))
+    ]
+    n = 2 if paragraphs[0].endswith(":") else 1
+    return " … ".join(" ".join(block.split()) for block in paragraphs[:n]).replace("|", r"\|")
+
+
 def exercises(lessons, language):
-    """What every exercise asks, how hard it is and how long it takes."""
-    said = SAID[language]["exercises"]
-    rows = [row for path, notebook in lessons.items() for row in exercise_rows(notebook, path.stem, language)]
-    words = said["words"].format(n=len(rows))
-    return "\n".join([f"# {said['title']}", "", words, "", said["head"], "| --- " * 5 + "|", *rows])
+    """What every exercise asks, how hard it is and how long it takes, lesson by lesson."""
+    said, parts, total = SAID[language]["exercises"], [], 0
+    for path, notebook in lessons.items():
+        rows = list(exercise_rows(notebook, path.stem, language))
+        total += len(rows)
+        title = notebook.cells[0].source.splitlines()[0].lstrip("# ")
+        parts += [f"## {title}", "\n".join([said["head"], "| --- | --- |", *rows])]
+    return "\n\n".join([f"# {said['title']}", said["words"].format(n=total), *parts])
 
 
 def public_things():
@@ -67,7 +79,7 @@ def public_things():
         *(f"plots.{name}" for name in aero.plots.__all__ if callable(getattr(aero.plots, name))),
     ]:
         thing = face[name]
-        if not inspect.ismodule(thing):
+        if not inspect.ismodule(thing) and (name in aero.__all__ or name.split(".")[1] not in aero.__all__):
             by_module.setdefault(getattr(thing, "__module__", type(thing).__module__), []).append((name, thing))
     return by_module
 
@@ -75,7 +87,8 @@ def public_things():
 def directive(name, thing):
     """What tells Sphinx to show a docstring."""
     if inspect.isclass(thing):
-        return f".. autoclass:: aero_helpers.{name}\n   :members:"
+        fields = getattr(thing, "_fields", ())
+        return f".. autoclass:: aero_helpers.{name}\n   :members:\n   :exclude-members: {', '.join(fields) or '_'}"
     if callable(thing) and inspect.isroutine(thing):
         return f".. autofunction:: aero_helpers.{name}"
     return f".. autodata:: aero_helpers.{name}\n   :no-value:"

@@ -6,6 +6,7 @@ figure, as its metadata, goes the same figure with the words of one language alo
 
 import base64
 import re
+import unicodedata
 
 from IPython import get_ipython
 from IPython.core.pylabtools import print_figure
@@ -17,7 +18,8 @@ from aero_helpers import explorer
 from aero_helpers.language import both_said
 
 LANGUAGES = ("vi", "en")
-TYPED = re.compile(r"(?P<vi>[^/<>]*[À-ỹĐđ][^/<>]*) / (?P<en>[^/<>]*)")  # "tầng / layer", as notebooks write it
+TYPED = re.compile(r"(?P<vi>[^/<>\n]+) / (?P<en>[^/<>\n]+)")  # "tầng / layer", as notebooks write it
+MARKS = set("\u0300\u0301\u0303\u0309\u0323\u0302\u0306\u031b")  # tones; circumflex, breve, horn
 pictures = {}  # {a figure in both languages as PNG in base64: {language: the same in one}}
 
 
@@ -25,7 +27,12 @@ def in_one(text, language):
     """A text that speaks both languages, in one."""
     for both, one in sorted(both_said.items(), key=lambda item: -len(item[0])):
         text = text.replace(both, one[language])
-    return TYPED.sub(lambda found: found[language], text)
+    return TYPED.sub(lambda found: found[language] if is_vietnamese(found["vi"]) else found[0], text)
+
+
+def is_vietnamese(text):
+    """Whether a text has a letter that Vietnamese has and formulas have not."""
+    return bool(MARKS & set(unicodedata.normalize("NFD", text)) or set("đĐ") & set(text))
 
 
 def draw_in_one(figure, language, draw):

@@ -6,22 +6,37 @@ let words = allWords[document.documentElement.lang];
 const at = (id) => document.getElementById(id);
 const LIMIT = 64; // tokens that are shown: a change then shows at once
 const CELL = 17; // pixels of one on the large map, at least
-const number = (x, digits = 2) => x.toLocaleString(words.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const number = (x, digits = 2) => {
+  const rounded = Number(x.toFixed(digits)) + 0; // no −0
+  return rounded.toLocaleString(words.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+};
+const isHidden = (score) => score <= -1e8; // hidden keys have no score
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 // Everything that a link holds.
 const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", model: "trained", film: null, change: {} };
-let state = { ...START, ...fromLink() };
-let plain = null; // the record as the model is
+let state = fromLink();
+let plain = null; // the record as the model is, with what it is of: {of: [text, model], …}
 let shown = null; // the record under the change
 
+// The state in the address; whatever in it is none is left out.
 function fromLink() {
+  let found = {};
   try {
-    const found = JSON.parse(decodeURIComponent(location.hash.slice(1) || "%7B%7D"));
-    return Object.fromEntries(Object.entries(found).filter(([name, value]) => name in START && typeof value !== "undefined"));
+    found = Object(JSON.parse(decodeURIComponent(location.hash.slice(1) || "%7B%7D")));
   } catch {
-    return {};
+    // a link that was cut
   }
+  const whole = (x) => Number.isInteger(x) && x >= 0;
+  const within = (low, high) => (x) => typeof x === "number" && x >= low && x <= high;
+  const one = (...names) => (x) => names.includes(x);
+  const take = (from, checks) => Object.fromEntries(Object.keys(checks).filter((name) => checks[name](from[name])).map((name) => [name, from[name]]));
+  const change = { add: within(-100, 100), spread: within(0, 4), clip: one(true), hide: whole, keep: one("level", "position", "content") };
+  const checks = {
+    text: (x) => typeof x === "string", layer: whole, head: whole, query: whole, key: whole, film: whole,
+    kind: one("weights", "scores"), scope: one("all", "head"), model: one("trained", "untrained"),
+  };
+  return { ...START, ...take(found, checks), change: take(Object(found.change), change) };
 }
 
 // ---- where records come from: ask(text, change, limit, model) -> a promise of one
@@ -78,21 +93,24 @@ const isChanged = () => Object.entries(state.change).some(([name, value]) => val
 let latest = 0;
 
 // Run what is new: the text as the model is, and under the change; then draw.
-async function run(textIsNew) {
+async function run() {
   const turn = ++latest;
   showStatus(words.running);
+  const of = JSON.stringify([state.text, state.model]);
   try {
-    const untouched = textIsNew || !plain ? await ask(state.text, {}, LIMIT, state.model) : plain;
+    const untouched = plain?.of === of ? plain : await ask(state.text, {}, LIMIT, state.model);
+    if (state.change.hide >= untouched.tokens.length - 1) state.change.hide = null; // a key that nobody looks back at
     const changed = isChanged() ? await ask(state.text, wholeChange(), LIMIT, state.model) : untouched;
     if (turn !== latest) return; // something newer was asked meanwhile
-    [plain, shown] = [untouched, changed];
+    [plain, shown] = [Object.assign(untouched, { of }), changed];
   } catch (error) {
+    if (turn !== latest) return;
+    [plain, shown] = [null, null];
+    document.body.classList.add("without-record");
     showStatus(error.message.startsWith("text:") ? words.empty : `${words.failed} (${error.message})`);
     return;
   }
-  const last = plain.tokens.length - 1;
-  state.query = Math.min(state.query ?? last, last);
-  state.key = Math.min(state.key, state.query);
+  document.body.classList.remove("without-record");
   showStatus(fill(plain.nLeftOut ? words.cut : words.tokens, { n: plain.tokens.length, left: plain.nLeftOut }));
   draw();
 }
@@ -126,15 +144,16 @@ function weightsFrom(scores, n, headSize) {
 // Colours [cell, rgba] of a head: weights from paper to ink, scores from red through 0 to blue; hidden keys are not scores.
 function colours(record, layer, head, kind) {
   const n = record.tokens.length;
-  const values = kind === "weights" ? weightsOf(record, layer, head) : scoresOf(record, layer, head);
+  const scores = scoresOf(record, layer, head);
+  const values = kind === "weights" ? weightsOf(record, layer, head) : scores;
   const names = ["zero", "negative", kind === "weights" ? "weight" : "positive", "hidden"];
   const [zero, low, high, hidden] = names.map((name) => channels(colour(name)));
   const rgba = new Uint8ClampedArray(4 * n * n);
   let reach = 1e-9;
-  for (let i = 0; i < n * n; i++) if (i % n <= Math.floor(i / n) && values[i] > -1e8) reach = Math.max(reach, Math.abs(values[i]));
+  for (let i = 0; i < n * n; i++) if (i % n <= Math.floor(i / n) && !isHidden(values[i])) reach = Math.max(reach, Math.abs(values[i]));
   for (let i = 0; i < n * n; i++) {
     const share = Math.min(1, Math.abs(values[i]) / reach);
-    const [from, to] = i % n > Math.floor(i / n) ? [hidden, hidden] : [zero, values[i] < 0 ? low : high];
+    const [from, to] = i % n > Math.floor(i / n) || isHidden(scores[i]) ? [hidden, hidden] : [zero, values[i] < 0 ? low : high];
     const part = kind === "weights" ? Math.sqrt(share) : share;
     for (let c = 0; c < 3; c++) rgba[4 * i + c] = from[c] + part * (to[c] - from[c]);
     rgba[4 * i + 3] = 255;
@@ -220,9 +239,10 @@ function drawMap() {
   context.strokeRect(left + state.key * cell, left + state.query * cell, cell, cell);
   canvas.setAttribute("aria-label", fill(words.map_alt, { layer: state.layer, head: state.head }));
   const i = state.query * n + state.key;
+  const score = scoresOf(shown, state.layer, state.head)[i];
   at("cell").textContent = fill(words.cell, {
     query: seen(shown.tokens[state.query]), key: seen(shown.tokens[state.key]),
-    score: number(scoresOf(shown, state.layer, state.head)[i]), weight: number(weightsOf(shown, state.layer, state.head)[i], 3),
+    score: isHidden(score) ? words.hidden : number(score), weight: number(weightsOf(shown, state.layer, state.head)[i], 3),
   });
 }
 
@@ -233,7 +253,7 @@ function drawBars() {
   const context = sheet(canvas, width, height);
   const scores = scoresOf(shown, state.layer, state.head).subarray(state.query * n, state.query * n + count);
   const weights = softmaxRow(scores, state.query, shown.headSize);
-  const real = Array.from(scores).filter((score) => score > -1e8);
+  const real = Array.from(scores).filter((score) => !isHidden(score));
   const [low, high] = [Math.min(...real), Math.max(...real)];
   const [left, right, top, bottom] = [44, width - 40, 18, height - 10];
   const x = (key) => left + ((key + 0.5) / count) * (right - left);
@@ -242,7 +262,7 @@ function drawBars() {
   weights.forEach((weight, key) => context.fillRect(x(key) - Math.max(1, (0.4 * (right - left)) / count), bottom - weight * (bottom - top), Math.max(2, (0.8 * (right - left)) / count), weight * (bottom - top)));
   context.fillStyle = colour("ink");
   scores.forEach((score, key) => {
-    if (score <= -1e8) return;
+    if (isHidden(score)) return;
     context.beginPath();
     context.arc(x(key), y(score), 3, 0, 7);
     context.fill();
@@ -262,7 +282,7 @@ function drawDensity() {
   const canvas = at("density");
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   const context = sheet(canvas, width, height);
-  const past = (record) => Array.from(scoresOf(record, state.layer, state.head)).filter((score, i) => i % record.tokens.length <= Math.floor(i / record.tokens.length) && score > -1e8);
+  const past = (record) => Array.from(scoresOf(record, state.layer, state.head)).filter((score, i) => i % record.tokens.length <= Math.floor(i / record.tokens.length) && !isHidden(score));
   const samples = [past(plain), past(shown)];
   const [low, high] = [Math.min(0, ...samples.flat()), Math.max(0, ...samples.flat())];
   const margin = 0.08 * (high - low) + 1;
@@ -284,7 +304,8 @@ function drawDensity() {
   context.lineWidth = 1;
   context.strokeRect(x(0), top, 0, bottom - top);
   context.textAlign = "center";
-  [low, 0, high].forEach((value) => context.fillText(number(value, 0), Math.min(right - 12, Math.max(left + 14, x(value))), height - 6));
+  const marks = [low, 0, high].filter((value) => value === 0 || Math.abs(x(value) - x(0)) > 40);
+  marks.forEach((value) => context.fillText(number(value, 0), Math.min(right - 12, Math.max(left + 14, x(value))), height - 6));
   canvas.setAttribute("aria-label", fill(words.density_alt, { layer: state.layer, head: state.head }));
 }
 
@@ -305,7 +326,7 @@ function drawOutcome() {
     const [before, after] = [weightsOf(plain, layer, head), weightsOf(shown, layer, head)];
     return before.reduce((most, weight, j) => Math.max(most, Math.abs(weight - after[j])), 0);
   }));
-  const next = (record) => record.next.map(({ token, p }) => `${seen(token)} ${number(100 * p, 0)} %`).join("   ");
+  const next = (record) => record.next.map(({ token, p }) => `${seen(token)} ${number(100 * p, 0)}%`).join("   ");
   const loss = (record) => (record.tokens.length > 1 ? number(record.loss, 3) : "–");
   const rows = [
     [words.outcome, words.as_it_is, words.changed],
@@ -324,10 +345,14 @@ function drawOutcome() {
   });
   const verdict = document.createElement("p");
   verdict.textContent = !isChanged() ? words.nothing : change < 1e-4 ? words.same : words.different;
-  at("outcome").replaceChildren(table, verdict);
+  at("outcome").replaceChildren(verdict, table);
 }
 
 function draw() {
+  const last = shown.tokens.length - 1;
+  state.query = Math.min(state.query ?? last, last);
+  state.key = Math.min(state.key, state.query);
+  [state.layer, state.head] = [Math.min(state.layer, shown.nLayers - 1), Math.min(state.head, shown.nHeads - 1)];
   at("head-title").textContent = fill(words.head, { layer: state.layer, head: state.head });
   drawThumbnails();
   drawMap();
@@ -352,7 +377,7 @@ let film = null; // {step, loss, share [step][layer][head], heights [step][layer
 
 function drawFilm() {
   if (held || !film) return;
-  const i = state.film ?? film.step.length - 1;
+  const i = Math.min(state.film ?? Infinity, film.step.length - 1);
   [at("film").max, at("film").value] = [film.step.length - 1, i];
   const [heights, share] = [film.heights, film.share].map((of) => of[i][state.layer][state.head]);
   const said = { step: film.step[i], loss: number(film.loss[i]), share: number(100 * share, 0), layer: state.layer, head: state.head };
@@ -373,8 +398,12 @@ function drawFilm() {
 }
 
 async function getFilm() {
-  film = await (await fetch(new URL("./film.json", import.meta.url))).json();
-  if (shown) drawFilm();
+  try {
+    film = await (await fetch(new URL("./film.json", import.meta.url))).json();
+    if (shown) drawFilm();
+  } catch {
+    at("film-value").textContent = words.failed;
+  }
 }
 
 // ---- what the reader does
@@ -382,19 +411,18 @@ async function getFilm() {
 function choose(what) {
   state = { ...state, ...what };
   showControls();
-  if (state.scope === "head" && isChanged() && ("layer" in what || "head" in what)) return run(false);
-  if (plain) draw();
+  if (state.scope === "head" && isChanged() && ("layer" in what || "head" in what)) return run();
+  if (shown) draw();
 }
 
 function change(what) {
   state = { ...state, change: { ...state.change, ...what } };
   showControls();
-  return run(false);
+  return run();
 }
 
 function showControls() {
   const now = { ...NO_CHANGE, ...state.change };
-  if (at("text").value !== state.text) at("text").value = state.text;
   [at("add").value, at("spread").value, at("clip").checked, at("scope").value] = [now.add, now.spread, now.clip, state.scope];
   at("add-value").textContent = number(now.add, 0);
   at("spread-value").textContent = `× ${number(now.spread, 1)}`;
@@ -406,17 +434,29 @@ function showControls() {
   at("hide").value = now.hide ?? "";
 }
 
-async function setText(text) {
+// Another text: what is typed stands in the box already, and is never written back into it.
+function takeText(text) {
   const hide = null; // a key of the old text
   state = { ...state, text, query: null, key: 0, change: { ...state.change, hide } };
-  await run(true);
+}
+
+async function runText() {
+  await run();
   showControls();
+}
+
+function setText(text) {
+  at("text").value = text;
+  takeText(text);
+  return runText();
 }
 
 let pause = null;
 at("text").oninput = () => {
+  at("example").value = "";
+  takeText(at("text").value);
   clearTimeout(pause);
-  pause = setTimeout(() => setText(at("text").value), 200);
+  pause = setTimeout(runText, 200);
 };
 at("example").append(new Option("…", ""), ...(words.examples ?? []).map((text) => new Option(text.slice(0, 60), text)));
 at("example").onchange = () => at("example").value && setText(at("example").value);
@@ -428,11 +468,11 @@ at("hide").onchange = () => change({ hide: at("hide").value === "" ? null : Numb
 at("keep").onchange = () => change({ keep: at("keep").value || null });
 at("scope").onchange = () => {
   state = { ...state, scope: at("scope").value };
-  run(false);
+  run();
 };
 at("model").onchange = () => {
   state = { ...state, model: at("model").value };
-  run(true);
+  run();
 };
 at("film").oninput = () => {
   state = { ...state, film: Number(at("film").value) };
@@ -454,17 +494,19 @@ function speak(language) {
   for (const element of document.querySelectorAll("[data-word]")) element.textContent = words[element.dataset.word];
   at("thumbnails").replaceChildren();
   showControls();
+  if (!shown) return;
   showStatus(fill(words.tokens, { n: shown.tokens.length }));
   draw();
 }
 at("link").onclick = async () => {
   keepLink();
   await navigator.clipboard?.writeText(location.href);
-  showStatus(words.copied);
+  showStatus(navigator.clipboard ? words.copied : location.href); // a page that is not served safely may not copy
 };
 
 let linking = null;
 function pointed(event) {
+  if (!shown) return;
   const box = at("map").getBoundingClientRect();
   const [key, query] = [event.clientX - box.left - place.left, event.clientY - box.top - place.top].map((x) => Math.floor(x / place.cell));
   const isCell = query >= 0 && query < shown.tokens.length && key >= 0 && key <= query;
@@ -481,6 +523,7 @@ at("map").onkeydown = (event) => {
   const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [0, 0];
   if (!down && !right) return;
   event.preventDefault();
+  if (!shown) return;
   const query = Math.min(Math.max(state.query + down, 0), shown.tokens.length - 1);
   choose({ query, key: Math.min(Math.max(state.key + right, 0), query) });
 };
@@ -506,6 +549,15 @@ window.attention = {
   },
 };
 
+onhashchange = () => {
+  state = fromLink();
+  at("text").value = state.text;
+  runText();
+};
+
+if (!held) {
+  at("text").value = state.text;
+  getFilm();
+}
 showControls();
-run(true).then(showControls);
-if (!held) getFilm();
+runText();

@@ -23,10 +23,19 @@ class Profiles {
 }
 
 // A model, "trained" or "untrained", and the position profile of its scores: fetched when somebody first asks for it.
-const models = {};
+const fetchedOnce = {};
+
+// What a name stands for, fetched once; what failed is fetched anew when somebody asks again.
+function once(name, get) {
+  fetchedOnce[name] ??= get().catch((error) => {
+    delete fetchedOnce[name];
+    throw error;
+  });
+  return fetchedOnce[name];
+}
 
 async function load(name) {
-  const { config } = await common;
+  const { config } = await once("common", loadCommon);
   const files = [`${name}.safetensors`, `${name}-profile.bin`];
   const [weights, profile] = await Promise.all(files.map((file) => fetched(file, "arrayBuffer")));
   return { model: new GPT2(readSafetensors(weights), config), profiles: new Profiles(new Float32Array(profile), config) };
@@ -37,12 +46,11 @@ async function loadCommon() {
   return { config, tokenizer: new Tokenizer(tokenizer) };
 }
 
-const common = loadCommon();
 
 // A record of a text under a change: {tokens, ids, rawScores, logits, losses, loss, next}; next: the likeliest tokens.
 async function record({ text, limit, change, of }) {
-  const { config, tokenizer } = await common;
-  const { model, profiles } = await (models[of] ??= load(of));
+  const { config, tokenizer } = await once("common", loadCommon);
+  const { model, profiles } = await once(of, () => load(of));
   const { ids, labels } = tokenizer.encode(text);
   if (!ids.length) throw new Error("text: expected at least one token, got an empty text");
   const kept = ids.slice(0, Math.min(limit ?? config.n_positions, config.n_positions));

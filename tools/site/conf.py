@@ -1,6 +1,8 @@
 """Sphinx' settings for both editions of the site: tools/make_site.py writes the sources and names the language."""
 
+import ast
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -18,7 +20,9 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 exclude_patterns = ["notebooks"]
 default_role = "code"  # docstrings write `name`
 autodoc_typehints = "none"  # docstrings say what a function takes; signatures with types do not fit a phone
-toc_object_entries = False
+toc_object_entries_show_parents = "hide"
+autodoc_preserve_defaults = True
+smartquotes = False  # "isj" is typed with straight ones
 nb_execution_mode = "off"
 nb_render_markdown_format = "myst"
 nb_mime_priority_overrides = [("html", "text/html", 5), ("html", "image/png", 3)]
@@ -31,29 +35,35 @@ templates_path = [str(HERE / "templates")]
 html_static_path = [str(HERE / "static")]
 html_favicon = str(HERE / "static" / "icon.svg")
 html_css_files = ["site.css"]
-html_js_files = [("site.js", {"type": "module"})]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_math_renderer = "mathml"
 html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 
 
 def as_set(app, what, name, thing, options, lines):
-    """Show a docstring as it is set: "name: what it is" as a list, and an indented block under a line as it stands."""
-    paragraphs = "\n".join(lines).split("\n\n")
-    lines[:] = "\n\n".join(map(as_list, map(as_block, paragraphs))).split("\n")
+    """Show what a docstring sets in lines of its own, as columns or as "name: what it is", as it stands."""
+    lines[:] = "\n\n".join(map(block, "\n".join(lines).split("\n\n"))).split("\n")
 
 
-def as_list(paragraph):
-    names = re.compile(r"^(?=[a-z_0-9]+(?:, [a-z_0-9]+)*: )", re.MULTILINE)
-    if len(names.findall(paragraph)) < 2:
+def block(paragraph):
+    if paragraph.startswith(">>>"):
         return paragraph
-    items = [" ".join(item.split()) for item in names.split(paragraph)]
-    return "\n\n".join(f"* {item}" if names.match(item) else item for item in items if item)
-
-
-def as_block(paragraph):
-    if paragraph.startswith((">>>", "    ")) or re.search(r"^[a-z_]+: ", paragraph, re.MULTILINE):
+    is_indented = all(line.startswith("    ") for line in paragraph.split("\n") if line)
+    names = re.findall(r"^[a-z_0-9]+(?:, [a-z_0-9]+)*: ", paragraph, re.MULTILINE)
+    in_lines = re.search(r"^ {4}|\S {2,}\S", paragraph, re.MULTILINE)
+    if not in_lines and len(names) < 2:
         return paragraph
-    return re.sub(r"(?:^ {4}.*\n?)+", lambda block: f"\n::\n\n{block[0]}\n", paragraph, flags=re.MULTILINE)
+    lines = textwrap.dedent(paragraph).split("\n")
+    kind = "python" if is_indented and is_python("\n".join(lines)) else "text"
+    return f".. code-block:: {kind}\n\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def is_python(text):
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def number_headings(app, doctree):
