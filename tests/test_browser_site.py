@@ -141,7 +141,7 @@ def test_the_api_shows_docstrings_as_they_are_set(folder):
     assert "::" not in words and "system-message" not in text
     for name in aero.__all__:
         assert f'id="aero_helpers.{name}"' in text or name in ("plots",), name
-    assert "&quot;isj&quot;        the improved Sheather-Jones rule" in words  # columns stay columns
+    assert '"isj"        the improved Sheather-Jones rule' in words  # columns stay columns
 
 
 SEARCHES = [

@@ -30,6 +30,7 @@ TEMPLATE = ROOT / "tools" / "slides"
 SLIDES = ROOT / "build" / "site" / "slides"
 LANGUAGES = ("vi", "en")
 LONGEST = 230  # letters of a prediction that the last row can still read
+LINE = 44  # letters of a title on one line
 SIZES = (30, 26, 23, 20, 17)  # pixels of code, on slides of 1280 by 720
 TALL, TALL_WITH_LINK = 490, 450  # pixels that code and what it prints may take
 LIVE = {"vi": "Mở trang thử ngay ở đúng trạng thái này", "en": "Open the live page, set for this"}
@@ -106,6 +107,8 @@ def slides_of_text(cell, language, above):
             slide = Slide(heading)
         elif said:
             slide = Slide(MARKDOWN.renderInline(first_sentences(said["text"])), said["kicker"])
+        elif kind in ITEMS and is_new and slide.item.endswith(":</p>\n"):  # a task that leads on to a table
+            slide.item += MARKDOWN.render(block)
         elif is_item(kind, block, slide if is_new else None):
             if not (is_new and slide.is_bare):
                 slide = Slide(title or heading)
@@ -114,7 +117,7 @@ def slides_of_text(cell, language, above):
             slide.item, title = MARKDOWN.render(block), ""
         if slide is not above and slide not in slides:
             slides.append(slide)
-        if slide is not None and kind != "heading_open" and slide.item != MARKDOWN.render(block):
+        if slide is not None and kind != "heading_open" and not slide.item.endswith(MARKDOWN.render(block)):
             slide.notes.append(MARKDOWN.render(block))
     return slides
 
@@ -198,7 +201,9 @@ def section(slide, language):
         parts.append(f'<p class="live"><a href="{address}" target="_blank">{LIVE[language]}</a></p>')
     notes = ("".join(slide.notes) + slide.code).replace('.ipynb"', f'.{language}.html"')
     parts.append(f'<aside class="notes">{notes}</aside>')
-    return f"<section>{''.join(parts)}</section>"
+    n_lines = 1 + len(re.sub("<[^>]+>", "", slide.title)) // LINE
+    room = 650 - 53 * n_lines - 45 * bool(slide.kicker) - 45 * bool(slide.live)  # pixels that are left for a figure
+    return f'<section style="--room: {room}px">{"".join(parts)}</section>'
 
 
 def title_of(notebook, language):
