@@ -53,7 +53,7 @@ test-colab: $(READY_COLAB) ## the same tests on Google Colab's versions, and the
 test-browser: $(READY) ## JupyterLab, the site, the live page and the slides in a real browser; screenshots in build/browser
 	@which chromium || which chromium-browser || which google-chrome || $(BIN)/python -m playwright install chromium \
 		|| (apt-get -q update && apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core)
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_browser*.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/test_browser*.py
 
 test-all: test test-colab test-browser ## what CI runs
 

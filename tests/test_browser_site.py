@@ -4,6 +4,7 @@
 """
 
 import re
+from itertools import product
 from urllib.parse import unquote, urldefrag, urljoin
 
 import make_site
@@ -49,11 +50,12 @@ def test_every_page_fits_every_screen_without_errors_and_without_other_machines(
     for name in names:
         page.set_viewport_size({"width": 390, "height": 900})
         page.goto(f"{site}/{name}")
-        for width in WIDTHS:
+        for width, scheme in product(WIDTHS, SCHEMES):
             page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
             reach = page.evaluate("document.documentElement.scrollWidth")
             if reach > width:
-                broken[name, width] = reach
+                broken[name, width, scheme] = reach
     assert broken == {} and faults == []
 
 

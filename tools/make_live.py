@@ -6,6 +6,7 @@ A browser reads modules and the model over HTTP alone: `make live` serves them.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def build(site=SITE):
     for name, lm in (("trained", trained), ("untrained", untrained)):
         position_profile(lm).tofile(site / "live" / f"{name}-profile.bin")
     (site / "live" / "film.json").write_text(json.dumps(film()), encoding="utf-8")
+    explored = aero.load(os.environ.get("AERO_MODEL", "mini")).record(aero.read_scenes()[0].text)
+    aero.save_page(explored, site / "live" / "heads.html")  # what lesson 04 explores, for where no widget runs
     words = {language: said | {"examples": examples()} for language, said in webpage.read_words().items()}
     style = '<link rel="stylesheet" href="../live/live.css">'
     script = '<script type="module" src="../live/live.js"></script>\n' + WITHOUT_SERVER

@@ -95,6 +95,9 @@ def lesson(notebook, path, language):
         elif "title" in cell.metadata:
             said = cell.metadata["title"][language]
             cell.metadata["mystnb"] = {"image": {"alt": said if isinstance(said, str) else "; ".join(said)}}
+    for i, cell in reversed(list(enumerate(page.cells))):
+        if cell.cell_type == "code" and "aero.explore(record)" in cell.source:
+            page.cells.insert(i + 1, nbformat.v4.new_markdown_cell(site_pages.where_no_widget_runs(language)))
     page.cells.insert(1, nbformat.v4.new_markdown_cell(site_pages.ways_to_open(path, language)))
     return page
 

@@ -30,6 +30,11 @@ def ways_to_open(path, language):
     return " · ".join(ways + [badge(path)] * has_address())
 
 
+def where_no_widget_runs(language):
+    """The way from an explorer's still to a page with the same heads, whose sliders move."""
+    return link(SAID[language]["lesson"]["explore"], "../live/heads.html")
+
+
 def hide_what_needs_an_address(page):
     """Take the setup cell's installation out of a page while there is no address to install from."""
     for cell in page.cells:
