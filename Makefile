@@ -61,8 +61,7 @@ slides: $(READY) ## a deck for each notebook and language: build/site/slides/ind
 	$(BIN)/python tools/make_slides.py
 
 live: $(READY) ## the site at http://127.0.0.1:8000, with mini in a page: /vi/live.html and /en/live.html
-	test -e build/site/index.html || $(BIN)/python tools/make_site.py
-	$(BIN)/python tools/make_live.py
+	if test -e build/site/index.html; then $(BIN)/python tools/make_live.py; else $(BIN)/python tools/make_site.py; fi
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 editions: $(READY) ## write the student notebooks and what depends on the address from the instructor edition

@@ -21,6 +21,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "notebooks" / "instructor"
+LANGUAGES = ("vi", "en")
+OTHER = {"vi": "lang-en", "en": "lang-vi", "both": None}  # the tag of cells that an edition has not
 EDITIONS = {"both": ROOT / "notebooks", "vi": ROOT / "notebooks" / "vi", "en": ROOT / "notebooks" / "en"}
 PAGES = {"en": ("README.md", "docs/start.md"), "vi": ("README.vi.md", "docs/start.vi.md")}
 MARKED = re.compile(r"(<!-- (clone|colab):start -->\n).*?(<!-- \2:end -->)", re.DOTALL)
@@ -138,7 +140,7 @@ def shrink_figures(notebook):
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = shrunk(output.data["image/png"])
             in_each = output.metadata.get("image/png", {})
-            in_each.update({language: shrunk(in_each[language]) for language in ("vi", "en") if language in in_each})
+            in_each.update({language: shrunk(in_each[language]) for language in LANGUAGES if language in in_each})
 
 
 def shrunk(png):
@@ -163,7 +165,7 @@ def speak(notebook, language):
 def edition(source, path, language):
     """The student notebook for `path`, in "vi", "en" or "both"."""
     notebook = read(source)
-    dropped = {"solution", {"vi": "lang-en", "en": "lang-vi", "both": None}[language]}
+    dropped = {"solution", OTHER[language]}
     notebook.cells = [cell for cell in notebook.cells if not dropped & set(tags(cell))]
     for cell in notebook.cells:
         if cell.cell_type == "code":

@@ -19,12 +19,11 @@ import make_live
 import make_slides
 import nbformat
 import site_pages
-from make_editions import EDITIONS, ROOT, SOURCE, drop_widgets, fill_in, read, speak, tags
+from make_editions import EDITIONS, LANGUAGES, OTHER, ROOT, SOURCE, drop_widgets, fill_in, read, speak, tags
 from nbclient.exceptions import CellExecutionError
 from run_notebooks import run_all
 
 SITE = ROOT / "build" / "site"
-LANGUAGES = ("vi", "en")
 # What each page is made from; {} is ".vi" for the Vietnamese edition of a page that has two.
 DOCS = {
     "index": "docs/index{}.md",
@@ -105,7 +104,7 @@ def lesson(notebook, path, language):
 def shown(notebook, path, language):
     """The cells of a notebook for readers of one language, without solutions, badge and widgets."""
     page = deepcopy(notebook)
-    hidden = {"solution", "badge", {"vi": "lang-en", "en": "lang-vi"}[language]}
+    hidden = {"solution", "badge", OTHER[language]}
     page.cells = [cell for cell in page.cells if not hidden & set(tags(cell))]
     fill_in(page, path, language)
     drop_widgets(page)
@@ -120,9 +119,9 @@ def write_sources(folder, language, notebook_of):
         path = source_of(name, language)
         text = with_links(path.read_text(encoding="utf-8"), path).replace("<!-- rooms -->", site_pages.rooms())
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    lessons = {path: shown(notebook_of(path), path, language) for path in sorted(SOURCE.glob("*.ipynb"))}
-    for path in lessons:
-        nbformat.write(lesson(notebook_of(path), path, language), folder / path.name)
+    lessons = {path: lesson(notebook_of(path), path, language) for path in sorted(SOURCE.glob("*.ipynb"))}
+    for path, page in lessons.items():
+        nbformat.write(page, folder / path.name)
     for name, text in site_pages.made_pages(lessons, language).items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     for picture in (ROOT / "docs").glob("*.png"):
@@ -132,18 +131,16 @@ def write_sources(folder, language, notebook_of):
 def sphinx(sources, language):
     """Build one edition from its sources; a warning is an error. Returns its folder."""
     built = sources / f"{language}-built" / language
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "--quiet",
-        "--fail-on-warning",
-        "--keep-going",
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
+    paths = os.pathsep.join([str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    options = [
         "--conf-dir",
         "tools/site",
+        "--doctree-dir",
+        str(sources / f"{language}-doctrees"),
+        "--define",
+        f"language={language}",
     ]
-    paths = os.pathsep.join([str(ROOT / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    options = ["--doctree-dir", str(sources / f"{language}-doctrees"), "--define", f"language={language}"]
     folders = [str(sources / language), str(built)]
     subprocess.run([*command, *options, *folders], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True)
     return built

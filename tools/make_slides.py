@@ -18,25 +18,22 @@ from string import Template
 from urllib.parse import quote
 
 from formulas import mathml
-from make_editions import SOURCE, read, speak, tags
+from make_editions import LANGUAGES, OTHER, ROOT, SAID, SOURCE, read, speak, tags
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "tools" / "slides"
 SLIDES = ROOT / "build" / "site" / "slides"
-LANGUAGES = ("vi", "en")
 LONGEST = 230  # letters of a prediction that the last row can still read
 LINE = 44  # letters of a title on one line
 SIZES = (30, 26, 23, 20, 17)  # pixels of code, on slides of 1280 by 720
 TALL, TALL_WITH_LINK = 490, 450  # pixels that code and what it prints may take
-LIVE = {"vi": "Mở trang thử ngay ở đúng trạng thái này", "en": "Open the live page, set for this"}
 ITEMS = ("table_open", "math_block", "blockquote_open", "ordered_list_open", "fence")
 EXERCISE, SUMMARY = re.compile(r"(Exercise|Bài tập) \d"), ("Summary", "Tóm tắt")
-SAID = re.compile(r"\*\*(?P<kicker>Dự đoán|Predict|Phán quyết \d|Verdict \d)\.\*\* (?P<text>.+)", re.DOTALL)
+MARKED = re.compile(r"\*\*(?P<kicker>Dự đoán|Predict|Phán quyết \d|Verdict \d)\.\*\* (?P<text>.+)", re.DOTALL)
 
 
 @dataclass
@@ -100,7 +97,8 @@ def slides_of_text(cell, language, above):
     title = html.escape(cell.metadata.get("title", {}).get(language, ""))
     slides, slide, heading = [], above, above.title if above else ""
     for kind, block in blocks_of(without_hints(cell.source)):
-        said = SAID.match(block) if kind == "paragraph_open" else None
+        shown = MARKDOWN.render(block)
+        said = MARKED.match(block) if kind == "paragraph_open" else None
         is_new = slide is not above and slide is not None
         if kind == "heading_open":
             heading = MARKDOWN.renderInline(re.sub(r"^#+ ", "", block))
@@ -108,17 +106,17 @@ def slides_of_text(cell, language, above):
         elif said:
             slide = Slide(MARKDOWN.renderInline(first_sentences(said["text"])), said["kicker"])
         elif kind in ITEMS and is_new and slide.item.endswith(":</p>\n"):  # a task that leads on to a table
-            slide.item += MARKDOWN.render(block)
+            slide.item += shown
         elif is_item(kind, block, slide if is_new else None):
             if not (is_new and slide.is_bare):
                 slide = Slide(title or heading)
             elif title:
                 slide.title, slide.kicker = title, slide.title
-            slide.item, title = MARKDOWN.render(block), ""
+            slide.item, title = shown, ""
         if slide is not above and slide not in slides:
             slides.append(slide)
-        if slide is not None and kind != "heading_open" and not slide.item.endswith(MARKDOWN.render(block)):
-            slide.notes.append(MARKDOWN.render(block))
+        if slide is not None and kind != "heading_open" and not slide.item.endswith(shown):
+            slide.notes.append(shown)
     return slides
 
 
@@ -178,11 +176,11 @@ def without_bare_headings(slides):
 
 def deck(notebook, language):
     """The slides of a notebook in one language."""
-    other, notebook = {"vi": "lang-en", "en": "lang-vi"}[language], deepcopy(notebook)
+    notebook = deepcopy(notebook)
     speak(notebook, language)
     slides = []
     for cell in notebook.cells:
-        if other in tags(cell) or cell.metadata.get("slideshow", {}).get("slide_type", "skip") == "skip":
+        if OTHER[language] in tags(cell) or cell.metadata.get("slideshow", {}).get("slide_type", "skip") == "skip":
             continue
         if cell.cell_type == "code":
             slides += slides_of_code(cell, language)
@@ -198,7 +196,7 @@ def section(slide, language):
     parts += [f'<h2 class="{size}">{slide.title}</h2>', slide.item]
     if slide.live:
         address = f"../{language}/live.html#{quote(json.dumps(slide.live))}"
-        parts.append(f'<p class="live"><a href="{address}" target="_blank">{LIVE[language]}</a></p>')
+        parts.append(f'<p class="live"><a href="{address}" target="_blank">{SAID[language]["lesson"]["live"]}</a></p>')
     notes = ("".join(slide.notes) + slide.code).replace('.ipynb"', f'.{language}.html"')
     parts.append(f'<aside class="notes">{notes}</aside>')
     n_lines = 1 + len(re.sub("<[^>]+>", "", slide.title)) // LINE

@@ -2,14 +2,11 @@
 
 import inspect
 import re
-import tomllib
-from pathlib import Path
 
-from make_editions import badge, has_address, tags
+from make_editions import SAID, badge, has_address, tags
 
 import aero_helpers as aero
 
-SAID = tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
 HEADING = {
     "vi": re.compile(r"(?m)^##+ Bài tập (?P<n>\d+) · (?P<name>.+) \((?P<level>[^,]+), (?P<minutes>\d+) phút\)"),
     "en": re.compile(r"(?m)^##+ Exercise (?P<n>\d+) · (?P<name>.+) \((?P<level>[^,]+), (?P<minutes>\d+) minutes\)"),

@@ -22,7 +22,6 @@ class Profiles {
   }
 }
 
-// A model, "trained" or "untrained", and the position profile of its scores: fetched when somebody first asks for it.
 const fetchedOnce = {};
 
 // What a name stands for, fetched once; what failed is fetched anew when somebody asks again.
@@ -34,6 +33,7 @@ function once(name, get) {
   return fetchedOnce[name];
 }
 
+// A model, "trained" or "untrained", and the position profile of its scores.
 async function load(name) {
   const { config } = await once("common", loadCommon);
   const files = [`${name}.safetensors`, `${name}-profile.bin`];
@@ -45,7 +45,6 @@ async function loadCommon() {
   const [config, tokenizer] = await Promise.all(["config.json", "tokenizer.json"].map((name) => fetched(name, "json")));
   return { config, tokenizer: new Tokenizer(tokenizer) };
 }
-
 
 // A record of a text under a change: {tokens, ids, rawScores, logits, losses, loss, next}; next: the likeliest tokens.
 async function record({ text, limit, change, of }) {

@@ -3,21 +3,19 @@
 import ast
 import re
 import textwrap
-import tomllib
 from pathlib import Path
 
 from docutils import nodes
 from formulas import mathml
+from make_editions import SAID
 from sphinx.util.osutil import relative_uri
 
 HERE = Path(__file__).parent
-SAID = tomllib.loads((HERE.parent / "words.toml").read_text(encoding="utf-8"))
 
 project = "Attention heads"
 author = copyright = "Attention heads"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
-exclude_patterns = ["notebooks"]
 default_role = "code"  # docstrings write `name`
 autodoc_typehints = "none"  # docstrings say what a function takes; signatures with types do not fit a phone
 toc_object_entries_show_parents = "hide"
