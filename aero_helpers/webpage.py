@@ -13,6 +13,7 @@ import numpy as np
 
 from aero_helpers.attention import causal_mask
 from aero_helpers.files import place_for
+from aero_helpers.language import say
 from aero_helpers.recording import AttentionRecord, require_record
 
 PAGE = Path(__file__).parent / "page"
@@ -21,11 +22,27 @@ COARSEST = 0.01  # a step, over √head_size: a weight is then right to a hundre
 LEVELS = 2**16 - 1  # of a score between a head's lowest and its highest
 
 
-def save_page(record: AttentionRecord, path: str | os.PathLike) -> None:
+class SavedPage:
+    """A page as a notebook shows it: in a frame of its own, wherever scripts run; no widget is needed."""
+
+    def __init__(self, path, text):
+        self.path, self.text = path, text
+
+    def __repr__(self):
+        return f"{self.path}: {len(self.text.encode()):,} bytes, opens in any browser"
+
+    def _repr_html_(self):
+        title = say("Trang các đầu chú ý", "A page of attention heads")
+        style = "width: 100%; height: 44em; border: 1px solid #8a8f98"
+        return f'<iframe title="{title}" style="{style}" srcdoc="{html.escape(self.text)}"></iframe>'
+
+
+def save_page(record: AttentionRecord, path: str | os.PathLike) -> SavedPage:
     """Write one HTML file that shows a record's heads and changes their scores, in both languages.
 
     It needs no Python, no model and no network: it opens from a mail or a memory stick. Scores are rounded to
-    1/65535 of each head's range. 12 × 12 heads of 64 tokens take 0.9 MB.
+    1/65535 of each head's range. 12 × 12 heads of 64 tokens take 0.9 MB. At the end of a notebook's cell the page is
+    shown as well, where no widget runs too; a semicolon behind the call keeps it out of the notebook.
 
     Raises ValueError for more than 128 tokens (`record.first(128)` cuts them) and for scores that reach too far for
     such steps, as those of hidden keys do; FileNotFoundError where the folder does
@@ -35,7 +52,7 @@ def save_page(record: AttentionRecord, path: str | os.PathLike) -> None:
     >>> import tempfile
     >>> record = aero.load("mini").record("The old man looked at the sea.")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     aero.save_page(record, f"{folder}/heads.html")
+    ...     page = aero.save_page(record, f"{folder}/heads.html")
     ...     len(Path(f"{folder}/heads.html").read_text(encoding="utf-8")) < 60_000
     True
     """
@@ -53,7 +70,10 @@ def save_page(record: AttentionRecord, path: str | os.PathLike) -> None:
         language: words | {name: text.replace("{name}", record.model_name) for name, text in words["record"].items()}
         for language, words in read_words().items()
     }
-    path.write_text(page("vi", said, "record", style, scripts), encoding="utf-8")
+    language = "en" if say("vi", "en") == "en" else "vi"  # that it opens in; a link on it switches
+    text = page(language, said, "record", style, scripts)
+    path.write_text(text, encoding="utf-8")
+    return SavedPage(path, text)
 
 
 def read_words() -> dict[str, dict]:

@@ -196,3 +196,9 @@ def test_each_control_of_the_explorer_changes_the_picture(page, lab):
     explorer = cell_with(page, "aero.explore(record)")
     explorer.get_by_alt_text("A still of the picture").scroll_into_view_if_needed()
     assert picture(explorer) == seen[0]
+
+    saved_page = cell_with(page, "aero.save_page(").locator("iframe").content_frame  # which needs neither
+    saved_page.locator("#add").fill("50")
+    saved_page.locator("#outcome").get_by_text("không trọng số nào đổi theo").wait_for()
+    saved_page.locator("#clip").check()
+    saved_page.locator("#outcome").get_by_text("Trọng số đã đổi").wait_for()

@@ -1,6 +1,7 @@
 """Pages that hold a record: what is in them, and what is refused. How they look and work: test_browser_live.py."""
 
 import base64
+import html
 import json
 import re
 
@@ -42,6 +43,16 @@ def test_a_page_asks_for_nothing_and_no_token_ends_its_script(tmp_path):
     text = (tmp_path / "heads.html").read_text(encoding="utf-8")
     assert not re.search(r'(src|href)="(?!data:|\.\./en/)', text) and "a &lt;b&gt; &amp; &#x27;c&#x27;" in text
     assert text.count("<script") == text.count("</script>") == 3
+
+
+def test_a_notebook_shows_the_page_in_a_frame_in_its_language(record, tmp_path):
+    for language, shown in (("vi", "vi"), ("en", "en"), ("both", "vi")):
+        aero.set_language(language)
+        page = aero.save_page(record, tmp_path / "heads.html")
+        text = (tmp_path / "heads.html").read_text(encoding="utf-8")
+        frame = re.fullmatch(r'<iframe title=".+" style="[^"]+" srcdoc="([^"]*)"></iframe>', page._repr_html_())
+        assert html.unescape(frame[1]) == text and f'<html lang="{shown}">' in text
+        assert repr(page) == f"{tmp_path / 'heads.html'}: {len(text.encode()):,} bytes, opens in any browser"
 
 
 def test_what_a_page_cannot_show_is_refused(mini, record, tmp_path):

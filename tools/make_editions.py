@@ -125,13 +125,17 @@ def setup(notebook, language):
 
 
 def drop_widgets(notebook):
-    """Take widgets out of the outputs, as they need a kernel; the still that came with each stays, as a PNG."""
+    """Take widgets out of the outputs, as they need a kernel; the still that came with each stays, as a PNG.
+
+    Saved pages go too, which weigh as much as a notebook: the site has its own.
+    """
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
             for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    output.data.pop("text/html", None)
+                if "image/png" in output.get("data", {}) or "<iframe" in output.get("data", {}).get("text/html", ""):
+                    for kept in (output.data, output.metadata):
+                        kept.pop("text/html", None)
 
 
 def shrink_figures(notebook):

@@ -19,7 +19,7 @@ import make_live
 import make_slides
 import nbformat
 import site_pages
-from make_editions import EDITIONS, LANGUAGES, OTHER, ROOT, SOURCE, drop_widgets, fill_in, read, speak, tags
+from make_editions import EDITIONS, LANGUAGES, OTHER, ROOT, SAID, SOURCE, drop_widgets, fill_in, read, speak, tags
 from nbclient.exceptions import CellExecutionError
 from run_notebooks import run_all
 
@@ -95,8 +95,8 @@ def lesson(notebook, path, language):
             said = cell.metadata["title"][language]
             cell.metadata["mystnb"] = {"image": {"alt": said if isinstance(said, str) else "; ".join(said)}}
     for i, cell in reversed(list(enumerate(page.cells))):
-        if cell.cell_type == "code" and "aero.explore(record)" in cell.source:
-            page.cells.insert(i + 1, nbformat.v4.new_markdown_cell(site_pages.where_no_widget_runs(language)))
+        if cell.cell_type == "code" and "aero.save_page(" in cell.source:
+            page.cells.insert(i + 1, nbformat.v4.new_markdown_cell(site_pages.saved_page(language)))
     page.cells.insert(1, nbformat.v4.new_markdown_cell(site_pages.ways_to_open(path, language)))
     return page
 
@@ -143,7 +143,16 @@ def sphinx(sources, language):
     ]
     folders = [str(sources / language), str(built)]
     subprocess.run([*command, *options, *folders], cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, check=True)
+    for page in built.rglob("*.html"):
+        page.write_text(with_labels(page.read_text(encoding="utf-8"), language), encoding="utf-8")
     return built
+
+
+def with_labels(text, language):
+    """A page whose labels, which the theme and Sphinx have in English alone, speak the edition's language."""
+    for english, own in SAID[language]["labels"].items():
+        text = text.replace(f'="{english}"', f'="{own}"')
+    return text
 
 
 def build(notebook_of, site=SITE):

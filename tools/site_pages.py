@@ -27,9 +27,9 @@ def ways_to_open(path, language):
     return " · ".join(ways + [badge(path)] * has_address())
 
 
-def where_no_widget_runs(language):
-    """The way from an explorer's still to a page with the same heads, whose sliders move."""
-    return link(SAID[language]["lesson"]["explore"], "../live/heads.html")
+def saved_page(language):
+    """The way to the page that lesson 04 saves, beside the cell that does so."""
+    return link(SAID[language]["lesson"]["saved_page"], "../live/heads.html")
 
 
 def hide_what_needs_an_address(page):

@@ -364,6 +364,7 @@ function draw() {
 }
 
 function keepLink() {
+  if (location.protocol === "about:") return; // shown within a notebook: no address of its own
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
   if (!held) at("twin").hash = location.hash;
 }
