@@ -6,8 +6,8 @@
     aero.shift_table(record)
 
 Imports run from left to right: require, language, files, arrays, attention, tokens → recording, capture, matrices,
-checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions, plots,
-webpage → explorer, checking → exercises.
+checkpoints, hub, mini → models, shift, parts, kde, links, uncertainty, streaming → corpus, interventions,
+plots, webpage → explorer, verification, checking → exercises.
 """
 
 from aero_helpers import plots
@@ -42,6 +42,7 @@ from aero_helpers.shift import (
     term_table,
 )
 from aero_helpers.uncertainty import interval, rank_correlation
+from aero_helpers.verification import verify
 from aero_helpers.webpage import save_page
 
 __all__ = [
@@ -92,4 +93,5 @@ __all__ = [
     "term_table",
     "training_film",
     "training_history",
+    "verify",
 ]

@@ -62,10 +62,14 @@ def adopt(model: PreTrainedModel) -> None:
 
     Raises ValueError for a model that attends otherwise: it would be measured as another model than it is.
     """
-    implementation = model.config._attn_implementation
-    if implementation == "sdpa":
+    if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(NAME)
-    elif implementation != NAME:
+        if model.config._attn_implementation != NAME:  # a warning of transformers' says so too
+            raise ValueError(
+                f"{type(model).__name__} does not use transformers' attention interface, and can't be told to"
+            )
+    implementation = model.config._attn_implementation
+    if implementation != NAME:
         raise ValueError(
             f"{type(model).__name__}: expected a model that attends by 'sdpa', torch's own function, got"
             f" {implementation!r}; "

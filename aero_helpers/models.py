@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ class LanguageModel:
         if not callable(self.tokenizer):
             raise TypeError(f"tokenizer: expected the model's tokenizer, got {type(self.tokenizer).__name__}")
         self.model.eval()  # dropout would make every record another one
-        if self.model.config._attn_implementation == "sdpa":  # another is refused where it is measured, not here
+        with suppress(ValueError):  # a model that attends otherwise is refused where it is measured, not here
             adopt(self.model)
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import matplotlib
@@ -85,3 +86,9 @@ def full_size(mini):
 @pytest.fixture(scope="session")
 def record(mini):
     return mini.record(TEXT)
+
+
+@pytest.fixture
+def lm(mini):
+    """A model of its own that a test may spoil."""
+    return LanguageModel("mini", deepcopy(mini.model), mini.tokenizer)

@@ -39,12 +39,6 @@ TEXTS = [scene.text for scene in aero.read_scenes()]
 
 
 @pytest.fixture
-def lm(mini):
-    """A model of its own that a test may spoil."""
-    return LanguageModel("mini", deepcopy(mini.model), mini.tokenizer)
-
-
-@pytest.fixture
 def llama(mini):
     config = LlamaConfig(vocab_size=mini.model.config.vocab_size, hidden_size=48, intermediate_size=64,
                          num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2)  # fmt: skip
