@@ -69,15 +69,18 @@ def build(site=SITE):
     for name, lm in (("trained", trained), ("untrained", untrained)):
         position_profile(lm).tofile(site / "live" / f"{name}-profile.bin")
     (site / "live" / "film.json").write_text(json.dumps(film()), encoding="utf-8")
-    explored = aero.load(os.environ.get("AERO_MODEL", "mini")).record(aero.read_scenes()[0].text)
-    aero.save_page(explored, site / "live" / "heads.html")  # what lesson 04 explores, for where no widget runs
+    model = os.environ.get("AERO_MODEL", "mini")  # the one that `make lesson` runs the notebooks on
+    explored = (trained if model == "mini" else aero.load(model)).record(aero.read_scenes()[0].text)
     words = {language: said | {"examples": examples()} for language, said in webpage.read_words().items()}
     style = '<link rel="stylesheet" href="../live/live.css">'
     script = '<script type="module" src="../live/live.js"></script>\n' + WITHOUT_SERVER
     for language in words:
+        aero.set_language(language)
+        aero.save_page(explored, site / "live" / f"heads.{language}.html")  # as lesson 04 saves it
         (site / language).mkdir(exist_ok=True)
         text = webpage.page(language, words, "live", style, script)
         (site / language / "live.html").write_text(text, encoding="utf-8")
+    aero.set_language("both")
 
 
 if __name__ == "__main__":

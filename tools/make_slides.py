@@ -33,6 +33,9 @@ SIZES = (30, 26, 23, 20, 17)  # pixels of code, on slides of 1280 by 720
 TALL, TALL_WITH_LINK = 490, 450  # pixels that code and what it prints may take
 ITEMS = ("table_open", "math_block", "blockquote_open", "ordered_list_open", "fence")
 EXERCISE, SUMMARY = re.compile(r"(Exercise|Bài tập) \d"), ("Summary", "Tóm tắt")
+CODES = re.compile(
+    r"(?:\s|&nbsp;)*\((?:<code>findings</code> )?p?\d+[a-z]\d?(?:(?:, | và | and )p?\d+[a-z]\d?)*\)"
+)  # of the findings
 MARKED = re.compile(r"\*\*(?P<kicker>Dự đoán|Predict|Phán quyết \d|Verdict \d)\.\*\* (?P<text>.+)", re.DOTALL)
 
 
@@ -186,6 +189,9 @@ def deck(notebook, language):
             slides += slides_of_code(cell, language)
         else:
             slides += slides_of_text(cell, language, slides[-1] if slides else None)
+    for slide in slides:
+        slide.title = CODES.sub("", slide.title)
+        slide.item = slide.item if slide.code or "printed" in slide.item else CODES.sub("", slide.item)
     return without_bare_headings(slides)
 
 
@@ -226,22 +232,27 @@ def copy_reveal(folder):
     to.mkdir(parents=True)
     for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
         shutil.copy(source / name, to)
-    (to / "code.css").write_text(HtmlFormatter(style="friendly").get_style_defs(".code"), encoding="utf-8")
-    shutil.copy(TEMPLATE / "course.css", to)
+    (to / "code.css").write_text(
+        HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"), encoding="utf-8"
+    )
+    for file in (TEMPLATE / "course.css", *(ROOT / "tools" / "fonts").iterdir()):
+        shutil.copy(file, to)
 
 
 def build(folder, notebook_of):
     """Write the decks of the notebooks that `notebook_of(path)` gives, and their index."""
     shutil.rmtree(folder, ignore_errors=True)  # no deck of a notebook that is gone
     copy_reveal(folder)
-    rows = []
+    rows = {language: "" for language in LANGUAGES}
     for path in sorted(SOURCE.glob("*.ipynb")):
+        notebook = notebook_of(path)
         for language in LANGUAGES:
-            notebook, name = notebook_of(path), f"{path.stem}.{language}.html"
+            name, title = f"{path.stem}.{language}.html", html.escape(title_of(notebook, language))
             (folder / name).write_text(page(notebook, language), encoding="utf-8")
-            rows.append(f'<li><a href="{name}" lang="{language}">{html.escape(title_of(notebook, language))}</a></li>')
+            printing = f'<a href="{name}?print-pdf" aria-label="PDF: {title}">PDF</a>'
+            rows[language] += f'<li><a href="{name}">{title}</a> · {printing}</li>\n'
     index = Template((TEMPLATE / "index.html").read_text(encoding="utf-8"))
-    (folder / "index.html").write_text(index.substitute(rows="\n".join(rows)), encoding="utf-8")
+    (folder / "index.html").write_text(index.substitute(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def run(path):
     """A notebook with the outputs that it has now. Raises nbclient's CellExecutionError where a cell fails."""
     notebook, since = read(path), time.perf_counter()
     settings = {"resources": {"metadata": {"path": path.parent}}, "extra_arguments": ["--IPKernelApp.log_level=40"]}
-    client = NotebookClient(notebook, kernel_name="python3", record_timing=False, **settings)
+    client = NotebookClient(notebook, kernel_name="python3", record_timing=False, coalesce_streams=True, **settings)
     with client.setup_kernel():
         notebook.cells.insert(0, nbformat.v4.new_code_cell(IN_EACH_LANGUAGE))
         client.execute_cell(notebook.cells[0], 0, store_history=False)

@@ -29,7 +29,7 @@ def ways_to_open(path, language):
 
 def saved_page(language):
     """The way to the page that lesson 04 saves, beside the cell that does so."""
-    return link(SAID[language]["lesson"]["saved_page"], "../live/heads.html")
+    return link(SAID[language]["lesson"]["saved_page"], f"../live/heads.{language}.html")
 
 
 def hide_what_needs_an_address(page):

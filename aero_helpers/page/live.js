@@ -14,7 +14,7 @@ const isHidden = (score) => score <= -1e8; // hidden keys have no score
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 // Everything that a link holds.
-const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", model: "trained", film: null, change: {} };
+const START = { text: words.examples?.[0], layer: 2, head: 1, query: null, key: 0, kind: "weights", scope: "all", model: "trained", film: null, at: null, change: {} };
 let state = fromLink();
 let plain = null; // the record as the model is, with what it is of: {of: [text, model], …}
 let shown = null; // the record under the change
@@ -34,7 +34,7 @@ function fromLink() {
   const change = { add: within(-100, 100), spread: within(0, 4), clip: one(true), hide: whole, keep: one("level", "position", "content") };
   const checks = {
     text: (x) => typeof x === "string", layer: whole, head: whole, query: whole, key: whole, film: whole,
-    kind: one("weights", "scores"), scope: one("all", "head"), model: one("trained", "untrained"),
+    at: one("change-title", "heads-title", "head-title", "film-title"), kind: one("weights", "scores"), scope: one("all", "head"), model: one("trained", "untrained"),
   };
   return { ...START, ...take(found, checks), change: take(Object(found.change), change) };
 }
@@ -111,8 +111,15 @@ async function run() {
     return;
   }
   document.body.classList.remove("without-record");
-  showStatus(fill(plain.nLeftOut ? words.cut : words.tokens, { n: plain.tokens.length, left: plain.nLeftOut }));
+  showWhatWasRead();
   draw();
+  if (state.at) at(state.at).scrollIntoView(); // what a link asks to be looked at, once
+  state = { ...state, at: null };
+}
+
+function showWhatWasRead() {
+  const said = fill(plain.nLeftOut ? words.cut : words.tokens, { n: plain.tokens.length, left: plain.nLeftOut });
+  showStatus(held ? `${plain.tokens.join("")} (${said})` : said);
 }
 
 // ---- pictures
@@ -496,7 +503,7 @@ function speak(language) {
   at("thumbnails").replaceChildren();
   showControls();
   if (!shown) return;
-  showStatus(fill(words.tokens, { n: shown.tokens.length }));
+  showWhatWasRead();
   draw();
 }
 at("link").onclick = async () => {

@@ -149,7 +149,7 @@ def training_stills(history: dict[str, np.ndarray]) -> Figure:
         ax.set_title(say(f"tầng {layer}", f"layer {layer}"), fontsize=12)
     _finish_ridges(fig, axes, len(steps))
     fig.supylabel(say("bước huấn luyện", "training step"), fontsize=12)
-    title = "Độ dịch xuất hiện lúc nào? (%: tỉ lệ dưới 0)", "When does the shift appear? (%: share below 0)"
+    title = "Độ dịch xuất hiện lúc nào? (%: tỉ lệ điểm dưới 0)", "When does the shift appear? (%: share below 0)"
     fig.suptitle(say(*title, between="\n"))
     return fig
 

@@ -30,7 +30,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 html_theme = "furo"
 html_use_index = html_show_sphinx = html_show_copyright = html_copy_source = False
 templates_path = [str(HERE / "templates")]
-html_static_path = [str(HERE / "static")]
+html_static_path = [str(HERE / "static"), str(HERE.parent / "fonts")]
 html_favicon = str(HERE / "static" / "icon.svg")
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]

@@ -15,9 +15,15 @@
 
   // What the theme leaves out for those who read by ear or without a mouse.
   for (const caption of document.querySelectorAll("p.caption[role=heading]")) caption.ariaLevel = 2;
-  for (const box of document.querySelectorAll("pre, .formula, .cell_output, .table-wrapper, .output")) {
+  const boxes = document.querySelectorAll("pre, .formula, .cell_output, .table-wrapper, .output");
+  // A shadow on the right while there is more to scroll to.
+  const hint = (box) => box.classList.toggle("reaches", box.scrollLeft + box.clientWidth + 1 < box.scrollWidth);
+  for (const box of boxes) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    hint(box);
+    box.addEventListener("scroll", () => hint(box), { passive: true });
   }
+  addEventListener("resize", () => boxes.forEach(hint));
 
   async function search(form) {
     const { q } = form.elements;
