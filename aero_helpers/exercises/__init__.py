@@ -15,6 +15,7 @@ from aero_helpers.exercises import (
     lesson_05,
     lesson_06,
     lesson_07,
+    lesson_08,
 )
 
 LESSONS = {
@@ -27,6 +28,7 @@ LESSONS = {
     "05": lesson_05,
     "06": lesson_06,
     "07": lesson_07,
+    "08": lesson_08,
 }
 
 check = Course({lesson: vars(module) for lesson, module in LESSONS.items()})
