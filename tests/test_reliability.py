@@ -28,7 +28,7 @@ from aero_helpers.files import read_whole
 from aero_helpers.mini import FOLDER, read_history
 
 N_INPUTS = 10_400  # files, over the six readers
-N_CALLS = 833  # with an argument that is wrong
+N_CALLS = 842  # with an argument that is wrong
 
 
 # Files
@@ -471,6 +471,7 @@ def calls(mini):
                 "heads": [None, 3, {}, {"x": (0, 0)}, {"determiner–noun": 3}, {"determiner–noun": (9, 9)}],
             },
         ),
+        "verify": (aero.verify, {"lm": mini}, {"lm": NO_MODEL, "text": [None, 3, "", "The", ["The old man."]]}),
         "set_language": (aero.set_language, {"language": "both"}, {"language": ["fr", None, 3, ""]}),
     }
 

@@ -62,7 +62,7 @@ def pages_by_file():
     """{file: name of its page} of everything a text may link to."""
     files = {source_of(name, language): name for name in DOCS for language in LANGUAGES}
     readmes = {ROOT / "README.md": "index", ROOT / "README.vi.md": "index", ROOT / "LICENSE": "credits"}
-    made = {ROOT / "docs" / f"{name}.md": name for name in ("exercises", "api", "tensors")}
+    made = {ROOT / "docs" / f"{name}.md": name for name in site_pages.MADE}
     return files | readmes | made | {path: path.stem for path in SOURCE.glob("*.ipynb")}
 
 

@@ -7,6 +7,7 @@ from make_editions import SAID, badge, has_address, tags
 
 import aero_helpers as aero
 
+MADE = ("exercises", "checklist", "api", "tensors")
 HEADING = {
     "vi": re.compile(r"(?m)^##+ Bài tập (?P<n>\d+) · (?P<name>.+) \((?P<level>[^,]+), (?P<minutes>\d+) phút\)"),
     "en": re.compile(r"(?m)^##+ Exercise (?P<n>\d+) · (?P<name>.+) \((?P<level>[^,]+), (?P<minutes>\d+) minutes\)"),
@@ -144,6 +145,17 @@ def tensors(language):
     return f"# {said['title']}\n\n{said['words']}\n\n" + "\n".join(rows)
 
 
+def checklist(lessons):
+    """Lesson 08's checklist as a page of its own, to print."""
+    return next(
+        cell.source.replace("## ", "# ", 1)
+        for notebook in lessons.values()
+        for cell in notebook.cells
+        if "checklist" in tags(cell)
+    )
+
+
 def made_pages(lessons, language):
-    """{name: Markdown} of the pages that are made rather than written."""
-    return {"exercises": exercises(lessons, language), "api": api(language), "tensors": tensors(language)}
+    """{name: Markdown} of the pages that are made rather than written; MADE names them."""
+    texts = exercises(lessons, language), checklist(lessons), api(language), tensors(language)
+    return dict(zip(MADE, texts))
