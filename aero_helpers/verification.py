@@ -31,8 +31,9 @@ def verify(lm: LanguageModel, text: str = TEXT) -> bool:
     """Compare what is recorded of a model with what the model itself does; print a line each, and say whether all held.
 
     For any causal language model of transformers: `LanguageModel(name, model, tokenizer)`. The first 32 tokens of
-    `text` are read. A comparison that cannot be made counts as one that failed; its line says why, and in which
-    lesson to read on. Meanwhile the model attends by its eager function for one run: run nothing else on it.
+    `text` are read. A line begins with ✔, with ✘ and says in which lesson to read on, or with – where the comparison
+    cannot be made, as of a model that attends otherwise than softmax(QKᵀ / √d): it may be a sound model, which this
+    package cannot measure. Meanwhile the model attends by its eager function for one run: run nothing else on it.
 
     Differences of logits are in standard deviations of the model's logits. They may reach 1e-4 in float32, 20
     roundings of the number type in a coarser one; the same for weights.
@@ -47,11 +48,13 @@ def verify(lm: LanguageModel, text: str = TEXT) -> bool:
     ✔ no leak of the future: ...
     >>> aero.set_language("both")
     """
-    passed = True
+    made = []
     for comparison in comparisons(lm, text):
         print(comparison.line)
-        passed &= comparison.passed
-    return passed
+        made.append(comparison.passed)
+    held, n = sum(made), len(made)
+    print(say(f"{held} trên {n} phép so sánh đạt", f"{held} of {n} comparisons held"))
+    return held == n
 
 
 def comparisons(lm: LanguageModel, text: str = TEXT) -> Iterator[Comparison]:
@@ -92,10 +95,10 @@ class Run:
     def record(self):
         return self.lm.record(self.text, truncate=self.n)
 
-    def within_limit(self, figure, what=("hiệu lớn nhất của một logit", "largest difference of a logit")):
+    def within_limit(self, figure, what=("một logit lệch nhiều nhất", "largest difference of a logit")):
         vi, en = what
         limit = f"{self.limit:.2g}"
-        return figure <= self.limit, (f"{vi}: {figure:.2g} (giới hạn {limit})", f"{en} {figure:.2g} (limit {limit})")
+        return figure <= self.limit, (f"{vi} {figure:.2g} (giới hạn {limit})", f"{en} {figure:.2g} (limit {limit})")
 
 
 def two_runs(run):
@@ -166,7 +169,7 @@ def own_attention(run):
     finally:
         model.set_attn_implementation(before)
     figure = (torch.cat(own).float().cpu() - weights).abs().max().item()
-    return run.within_limit(figure, ("hiệu lớn nhất của một trọng số", "largest difference of a weight"))
+    return run.within_limit(figure, ("một trọng số lệch nhiều nhất", "largest difference of a weight"))
 
 
 def constant(run):
@@ -182,8 +185,8 @@ def reaches(run):
     with run.lm.intervene(hide_key(1)):
         figure = run.difference(run.logits(), alone)
     least = f"{run.limit:.2g}"
-    vi = f"logit đổi nhiều nhất {figure:.2g} (phải lớn hơn {least})"
-    return figure > run.limit, (vi, f"a logit changes by {figure:.2g} at most (has to be more than {least})")
+    vi = f"một logit đổi nhiều nhất {figure:.2g} (cần hơn {least})"
+    return figure > run.limit, (vi, f"a logit changes by up to {figure:.2g} (more than {least} is needed)")
 
 
 def tokens(run):
@@ -204,8 +207,8 @@ def number_type(run):
     names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
     score = (run.record().raw_scores.abs().max() / run.lm.head_size**0.5).item()
     error = max(torch.finfo(kind).eps for kind in kinds) * score
-    vi = f"{names}: điểm đã chia lớn nhất {score:.3g}, sai tới {error:.1g} (giới hạn {FINE_ENOUGH})"
-    en = f"{names}: the largest scaled score, {score:.3g}, is right to {error:.1g} (limit {FINE_ENOUGH})"
+    vi = f"{names}: điểm lớn nhất sau khi chia cho √d là {score:.3g}, sai số tới {error:.1g} (giới hạn {FINE_ENOUGH})"
+    en = f"{names}: the largest scaled score, {score:.3g}, is off by up to {error:.1g} (limit {FINE_ENOUGH})"
     return error <= FINE_ENOUGH, (vi, en)
 
 
@@ -213,19 +216,20 @@ def number_type(run):
 QUESTIONS: list[tuple[Callable, tuple[str, str], str]] = [
     (two_runs, ("hai lần chạy cho cùng kết quả", "two runs agree"), "08"),
     (no_leak, ("tương lai không lọt vào", "no leak of the future"), "01"),
-    (padding, ("phần đệm không đổi gì", "padding changes nothing"), "08"),
-    (cache, ("bộ nhớ đệm (cache) không đổi gì", "the cache changes nothing"), "08"),
+    (padding, ("phần đệm (padding) phía trước không làm thay đổi gì", "padding in front changes nothing"), "08"),
+    (cache, ("bộ nhớ đệm (cache) không làm thay đổi gì", "the cache changes nothing"), "08"),
     (layers, ("thấy được mọi tầng", "every layer is seen"), "06"),
     (heads, ("số lượng đầu đúng như config", "heads as the config states"), "07"),
     (own_attention, ("softmax của điểm đã ghi = chú ý của mô hình", "softmax of recorded scores = own weights"), "03"),
-    (constant, ("cộng hằng số không đổi gì", "a constant changes nothing"), "04"),
-    (reaches, ("che một khóa thì có đổi", "hiding a key changes something"), "04"),
-    (tokens, ("ghép các token lại thành văn bản cũ", "the tokens make the text again"), "01"),
-    (number_type, ("kiểu số đủ mịn", "a number type that is fine enough"), "08"),
+    (constant, ("cộng hằng số không làm thay đổi gì", "a constant changes nothing"), "04"),
+    (reaches, ("che một khóa thì kết quả phải đổi", "hiding a key changes something"), "04"),
+    (tokens, ("ghép các token lại thành văn bản ban đầu", "the tokens make the text again"), "08"),
+    (number_type, ("kiểu số (dtype) đủ chính xác", "a number type that is fine enough"), "08"),
 ]  # fmt: skip
 
 
 def _made(run, compare, name, lesson):
+    mark = ""
     try:
         if compare is two_runs:
             passed, (vi, en) = compare(run)
@@ -236,10 +240,10 @@ def _made(run, compare, name, lesson):
         why = f"{type(error).__name__}: {error}"
         told, run.reasons = why in run.reasons, run.reasons | {why}
         vi, en = ("không so sánh được", "could not be compared")
-        passed = False
+        passed, mark = False, "–"
         vi, en = (f"{vi}: vì lý do trên", f"{en}: as above") if told else (f"{vi}: {why}", f"{en}: {why}")
-    mark = "✔" if passed else "✘"
-    if not passed:
+    mark = mark or ("✔" if passed else "✘")
+    if mark == "✘":
         vi, en = f"{vi} → bài {lesson}", f"{en} → lesson {lesson}"
     line = say(f"{mark} {name[0]}: {vi}", f"{mark} {name[1]}: {en}", between="\n  ")
     return Comparison(compare.__name__, passed, line)

@@ -6,7 +6,7 @@
 import base64
 import json
 import unicodedata
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import make_live
 import numpy as np
@@ -274,6 +274,26 @@ def test_the_live_page_fits_every_screen(page, site, language, width):
         page.locator("#outcome table").wait_for(timeout=SHORT)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         screenshot(page, f"live_{language}_{width}_{scheme}")
+
+
+def test_what_was_chosen_on_the_sites_pages_and_what_a_link_asks_for_holds_here(page, site):
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{site}/en/index.html")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    for chosen, expected in (
+        ("dark", "rgb(21, 24, 29)"),
+        ("light", "rgb(255, 255, 255)"),
+        ("auto", "rgb(255, 255, 255)"),
+    ):
+        page.evaluate(f"localStorage.setItem('theme', '{chosen}')")
+        page.goto(f"{site}/en/live.html?{chosen}")  # another address: the page is loaded anew
+        assert page.evaluate(paper) == expected
+    for place in ("heads-title", "film-title"):
+        page.goto(f"{site}/en/live.html?{place}#{quote(json.dumps({'at': place, 'film': 3}))}")
+        page.locator("#outcome table").wait_for(timeout=SHORT)
+        top = f"document.getElementById('{place}').getBoundingClientRect().top"
+        page.wait_for_function(f"{top} < innerHeight - 100")
+        assert "at" not in json.loads(unquote(page.url.split("#")[1])) or '"at":null' in unquote(page.url)
 
 
 def test_a_saved_page_of_a_record_needs_nothing_but_a_browser(page, tmp_path, mini):

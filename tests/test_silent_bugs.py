@@ -64,13 +64,15 @@ def test_ten_exhibits_have_an_exercise_each_a_place_and_a_habit():
 
 
 @pytest.mark.parametrize("language", ["vi", "en"])
-def test_each_line_of_the_checklist_runs_and_holds_on_mini(language, monkeypatch):
+def test_each_line_of_the_checklist_runs_and_says_on_mini_what_the_text_says(language, monkeypatch):
     monkeypatch.setenv("AERO_MODEL", "mini")
     text = next(c.source for c in NOTEBOOK.cells if {"checklist", f"lang-{language}"} <= set(make_editions.tags(c)))
     names = {}
     exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
     rows = [re.match(LINE, line) for line in text.splitlines() if line.startswith("| ") and "`" in line]
     assert [int(row["n"]) for row in rows] == list(range(1, 11))
+    found = {}
     for row in rows:
         exec(row["first"], names)
-        assert eval(row["second"], names), row[0]
+        found[int(row["n"])] = bool(eval(row["second"], names))
+    assert found == {n: n != 8 for n in found}  # as the text says: mini's share is another one on long texts

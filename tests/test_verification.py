@@ -88,7 +88,7 @@ def test_another_kind_of_attention_is_refused_and_why_is_told_once(mini, kind, e
     sizes, why = REFUSED[kind]
     assert aero.verify(small(kind, mini, **sizes)) is False
     said = capsys.readouterr().out
-    assert said.count(why) == 1 and "✘ softmax of recorded scores = own weights: could not be compared" in said
+    assert said.count(why) == 1 and "– softmax of recorded scores = own weights: could not be compared" in said
     assert "✔ no leak of the future" in said  # which needs no record
 
 
@@ -99,8 +99,12 @@ def test_a_model_whose_longest_text_is_unknown_is_refused(mini):
 
 def test_each_line_has_a_mark_a_figure_and_a_limit(mini, english, capsys):
     assert aero.verify(mini) is True
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 11 and all(line.startswith("✔ ") and any(map(str.isdigit, line)) for line in lines)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert (
+        last == "11 of 11 comparisons held"
+        and len(lines) == 11
+        and all(line.startswith("✔ ") and any(map(str.isdigit, line)) for line in lines)
+    )
     assert lines[4:6] == [
         "✔ every layer is seen: 6 of 6 layers",
         "✔ heads as the config states: 4 query heads, 4 key heads of 32 numbers",

@@ -165,13 +165,18 @@ def slides_of_code(cell, language):
 
 
 def without_bare_headings(slides):
-    """A heading with nothing under it becomes the line above the next slide's title, and its notes that one's."""
+    """A heading with nothing under it becomes the line above the next slide's title, and its notes that one's.
+
+    Of several in a row the last one does.
+    """
     kept, waiting = [], None
     for slide in slides:
+        is_bare = slide.is_bare
         if waiting:
-            slide.kicker = " · ".join(filter(None, [waiting.title, slide.kicker]))
             slide.notes = waiting.notes + slide.notes
-        waiting = slide if kept and slide.is_bare else None
+        if waiting and not is_bare:
+            slide.kicker = " · ".join(filter(None, [waiting.title, slide.kicker]))
+        waiting = slide if kept and is_bare else None
         if not waiting:
             kept.append(slide)
     return kept + [waiting] * bool(waiting)

@@ -23,6 +23,8 @@ mask_that_holds = Exercise(
             (draw(2, 4, 4) - 20_000,),
             (draw(5, 5),),
             (draw(2, 3, 3).double() - 2e10,),
+            (torch.full((3, 3), -1e30, dtype=torch.float64),),
+            (draw(4, 4) + 50_000 * torch.ones(4, 4).triu(1),),
         ]
     ),
     right=lambda scaled: masked(scaled).softmax(-1),
@@ -32,8 +34,8 @@ mask_that_holds = Exercise(
 
 
 @mask_that_holds.mistake(
-    "Một số hữu hạn lớn hơn chỉ dời chỗ lỗi đi xa hơn: có đầu vào thử nằm dưới cả nó.",
-    "A larger finite number moves the fault further away: one of the inputs lies below that one, too.",
+    "Một số hữu hạn âm hơn nữa chỉ đẩy lỗi ra xa hơn: có đầu vào thử mà điểm còn nằm dưới cả số ấy.",
+    "A finite number further below moves the fault further away: one of the inputs lies below that one, too.",
 )
 def larger_number(scaled):
     return masked(scaled, -1e9).softmax(-1)
@@ -69,7 +71,7 @@ basis_control = Prediction(
          "q·k của cùng một đầu là (Rq)·(Rk) = q·k: phép xoay không đổi được nó.",
          "Within a head (Rq)·(Rk) = q·k: a rotation can't change it."),
         ("both",
-         "Trong một đầu, q và k nhân cùng một phép xoay: (Rq)·(Rk) = q·k.",
+         "Trong một đầu, q và k chịu cùng một phép xoay: (Rq)·(Rk) = q·k.",
          "Within one head q and k take the same rotation: (Rq)·(Rk) = q·k."),
         ("none",
          "Mô hình không đổi, nhưng (Rq)·(R′k) của hai đầu khác nhau thì đổi.",
@@ -129,10 +131,12 @@ def _three_layers(draw):
 
 
 nothing_is_not_zero = Exercise(
-    inputs=drawn(lambda draw: [((), 3), (_three_layers(draw), 3), (_three_layers(draw)[:2], 3)]),
+    inputs=drawn(
+        lambda draw: [(_three_layers(draw), 3), (_three_layers(draw)[::2], 2), ((), 3), (_three_layers(draw)[:2], 3)]
+    ),
     right=_sharp_layers,
     given=lambda attentions, n_layers: sum(bool((weights[..., 1:, :] > SHARP).any()) for weights in attentions),
-    result=("một số", "a number"),
+    result=("một con số", "a number"),
 )
 
 
@@ -152,6 +156,14 @@ def first_row_counted(attentions, n_layers):
     if len(attentions) != n_layers:
         return float("nan")
     return sum(bool((weights > SHARP).any()) for weights in attentions)
+
+
+@nothing_is_not_zero.mistake(
+    "Đếm đủ mọi tầng mà được 0 thì 0 là kết quả đo: đừng thay nó bằng NaN.",
+    "Where all layers were counted, 0 is what was measured: do not make it NaN.",
+)
+def zero_as_nothing(attentions, n_layers):
+    return _sharp_layers(attentions, n_layers) or float("nan")
 
 
 @nothing_is_not_zero.mistake(
@@ -187,7 +199,7 @@ def from_one(mask):
 
 
 @positions_behind_padding.mistake(
-    "Phần đệm nhận vị trí −1: bảng nhúng vị trí không có hàng ấy. Cho nó 0.",
+    "Phần đệm nhận vị trí −1: bảng embedding vị trí không có hàng −1. Hãy cho nó vị trí 0.",
     "Padding gets position −1, for which there is no embedding. Give it 0.",
 )
 def minus_one_on_padding(mask):
@@ -226,13 +238,13 @@ entropy_of_rows = Exercise(
     inputs=drawn(lambda draw: [(masked(2 * draw(n, n)).softmax(-1),) for n in (6, 3, 12)]),
     right=lambda weights: (_entropies(weights)[1:] / _lengths(weights)[1:].log()).mean(),
     given=lambda weights: _entropies(weights).mean(),
-    result=("một số", "a number"),
+    result=("một con số", "a number"),
 )
 
 
 @entropy_of_rows.mistake(
-    "Bạn chia mọi hàng cho log T; mỗi hàng phải chia cho log số khóa mà *nó* thấy.",
-    "You divide every row by log T; each row has to be divided by the log of the keys that *it* sees.",
+    "Bạn chia mọi hàng cho ln T; mỗi hàng phải chia cho ln của số lượng khóa mà hàng ấy thấy.",
+    "You divide every row by ln T; each row has to be divided by the ln of how many keys that row sees.",
 )
 def by_the_whole_length(weights):
     return _entropies(weights)[1:].mean() / np.log(len(weights))
@@ -247,16 +259,24 @@ def first_row_counted_as_zero(weights):
 
 
 @entropy_of_rows.mistake(
-    "0 · log 0 phải là 0: với các ô tương lai, PyTorch cho NaN. `torch.special.entr` biết điều đó.",
-    "0 · log 0 has to be 0: of the future's entries PyTorch makes NaN. `torch.special.entr` knows.",
+    "NaN: hoặc hàng 0 cho 0/0 (hãy bắt đầu từ hàng 1), hoặc ô tương lai cho 0 · ln 0 (torch.special.entr cho 0).",
+    "NaN: either row 0 gave 0/0 (begin with row 1), or the future gave 0 · ln 0 (torch.special.entr gives 0).",
 )
-def zero_times_log_zero(weights):
-    return (-(weights * weights.log()).sum(-1)[1:] / _lengths(weights)[1:].log()).mean()
+def first_row_divided_by_zero(weights):
+    return (_entropies(weights) / _lengths(weights).log()).mean()
 
 
 @entropy_of_rows.mistake(
-    "Bạn đã bỏ hàng 0, nhưng chưa chia cho log số khóa mà mỗi hàng thấy.",
-    "Row 0 is left out, but the rows are not yet divided by the log of the keys that each one sees.",
+    "Bạn chia trung bình cho trung bình; hãy chia từng hàng rồi mới lấy trung bình.",
+    "You divide the mean by a mean; divide row by row, and only then take the mean.",
+)
+def mean_by_mean(weights):
+    return _entropies(weights)[1:].mean() / _lengths(weights)[1:].log().mean()
+
+
+@entropy_of_rows.mistake(
+    "Bạn đã bỏ hàng 0, nhưng chưa chia cho ln của số lượng khóa mà mỗi hàng thấy.",
+    "Row 0 is left out, but the rows are not yet divided by the ln of how many keys each one sees.",
 )
 def not_divided(weights):
     return _entropies(weights)[1:].mean()
@@ -280,13 +300,17 @@ def _last(scores):
     return tuple(x[..., -n:, -n:] for x in scores)
 
 
-def _slope(n):
-    """Scores that rise from key to key, as a ramp in positions makes them."""
-    return torch.arange(n, dtype=torch.float32).expand(2, n, n) - 3.5
+def _slope(n, zero):
+    """Scores that rise from key to key, as a ramp in positions makes them, and cross 0 at key `zero`."""
+    return torch.arange(n, dtype=torch.float32).expand(2, n, n) - zero
 
 
 like_with_like = Exercise(
-    inputs=[((_slope(5), _slope(12)),), ((_slope(16), _slope(6)),), ((_slope(4), _slope(7)),)],
+    inputs=[
+        ((_slope(5, 1.5), _slope(12, 3.5)),),
+        ((_slope(16, 3.5), _slope(6, 0.5)),),
+        ((_slope(4, 2.5), _slope(7, 1.5)),),
+    ],
     right=lambda scores: _shares(_first(scores)),
     given=lambda scores: _shares(scores),
     result=("hai số (a, b)", "two numbers (a, b)"),
@@ -294,7 +318,7 @@ like_with_like = Exercise(
 
 
 @like_with_like.mistake(
-    "Cùng độ dài, nhưng là các token cuối: chúng đứng ở vị trí khác. Hãy lấy các token đầu.",
+    "Cùng độ dài, nhưng là các token cuối: chúng đứng ở vị trí khác. Hãy lấy các token đầu tiên.",
     "As many tokens, but the last ones, which stand elsewhere. Take the first.",
 )
 def last_tokens(scores):
@@ -344,7 +368,7 @@ bandwidth_of_counts = Exercise(
     inputs=[_histogram(0, 2000, 30), _histogram(1, 500, 12), _histogram(2, 90, 20)],
     right=lambda centres, counts: counts.sum() ** -0.2 * _spread(centres, counts),
     given=lambda centres, counts: _effective(counts) ** -0.2 * _weighted_spread(centres, counts),
-    result=("một số", "a number"),
+    result=("một con số", "a number"),
 )
 
 
@@ -400,7 +424,7 @@ grouped_scores = Exercise(
 
 
 @grouped_scores.mistake(
-    "Bạn lấy trung bình các truy vấn dùng chung một khóa: mỗi đầu truy vấn phải giữ điểm của riêng nó.",
+    "Bạn lấy trung bình các truy vấn dùng chung một đầu khóa: mỗi đầu truy vấn phải giữ điểm của riêng nó.",
     "You average the queries that share a key head: each query head has scores of its own.",
 )
 def queries_averaged(queries, keys):
@@ -445,8 +469,8 @@ hide_key_with_cache = Exercise(
 
 
 @hide_key_with_cache.mistake(
-    "Bạn che khóa này với cả truy vấn của chính nó; nó vẫn được nhìn chính mình.",
-    "You hide the key from its own query as well; that one may still look at itself.",
+    "Bạn che khóa này cả với truy vấn ở cùng vị trí; truy vấn ấy vẫn được nhìn khóa của chính token mình.",
+    "You hide the key from the query at its own position as well; that one may still look at it.",
 )
 def from_its_own_query(scores, key):
     hidden, first = scores.clone(), scores.shape[-1] - scores.shape[-2]

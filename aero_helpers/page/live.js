@@ -4,6 +4,21 @@ import { changeScores, NO_CHANGE, reaches, softmaxRow } from "./gpt2.js";
 const allWords = JSON.parse(document.getElementById("words").textContent); // {vi: {name: text}, en: …}
 let words = allWords[document.documentElement.lang];
 const at = (id) => document.getElementById(id);
+const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+
+// Light or dark: what the reader chose on the site's pages, else what the machine prefers.
+function chooseTheme() {
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("theme");
+  } catch {
+    // a page that may store nothing
+  }
+  const own = prefersDark.matches ? "dark" : "light";
+  document.documentElement.dataset.theme = ["light", "dark"].includes(chosen) ? chosen : own;
+}
+chooseTheme();
+
 const LIMIT = 64; // tokens that are shown: a change then shows at once
 const CELL = 17; // pixels of one on the large map, at least
 const number = (x, digits = 2) => {
@@ -112,9 +127,10 @@ async function run() {
   }
   document.body.classList.remove("without-record");
   showWhatWasRead();
-  draw();
-  if (state.at) at(state.at).scrollIntoView(); // what a link asks to be looked at, once
+  const asked = state.at; // what a link asks to be looked at, once
   state = { ...state, at: null };
+  draw();
+  if (asked) at(asked).scrollIntoView();
 }
 
 function showWhatWasRead() {
@@ -543,7 +559,10 @@ onresize = () => {
     if (shown) draw();
   }, 100);
 };
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw());
+prefersDark.addEventListener("change", () => {
+  chooseTheme();
+  if (shown) draw();
+});
 
 // For whoever asks from outside: the record of a text as the model is, and of the shown text under a change.
 window.attention = {
