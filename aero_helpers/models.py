@@ -121,7 +121,7 @@ class LanguageModel:
         """
         config = self.model.config
         stated = getattr(config, "max_position_embeddings", None)
-        if not isinstance(stated, int):
+        if not isinstance(stated, int) or stated < 1:
             raise ValueError(
                 f"{self.name}: expected a decoder whose config states max_position_embeddings, how long a text may be,"
                 f" got {type(self.model).__name__}"
@@ -401,7 +401,7 @@ def _best_within_reach():
         elif hub.answers():
             size = f"{hub.MEGABYTES} MB"
             _announce("GPT-2 Small", f"sẽ tải một lần, khoảng {size}", f"to be downloaded once, about {size}")
-            _print(hub.AFTER_A_BROKEN_DOWNLOAD)
+            print_safely(hub.AFTER_A_BROKEN_DOWNLOAD)
             folder = hub.download()
         if folder:
             return read_folder(folder, "gpt2")
@@ -413,10 +413,10 @@ def _best_within_reach():
 
 
 def _announce(model, why_vi, why_en):
-    _print(f"Mô hình / Model: {model} ({why_vi} / {why_en})")
+    print_safely(f"Mô hình / Model: {model} ({why_vi} / {why_en})")
 
 
-def _print(text):
+def print_safely(text: str) -> None:
     """Print, whatever letters the terminal has: a greeting is no reason to stop."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))

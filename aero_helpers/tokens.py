@@ -19,6 +19,11 @@ def readable_tokens(
     the tokenizer adds, as one that ends a text, stands for no piece and shows its own name.
     """
     encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    if "offset_mapping" not in encoded:
+        kind = type(tokenizer).__name__
+        raise ValueError(
+            f"tokenizer: expected one that says where in the text a token stands, got {kind}, which does not"
+        )
     token_ids, spans = encoded["input_ids"][:limit], encoded["offset_mapping"]
     labels, piece = [], 0
     for i, (start, end) in enumerate(spans[: len(token_ids)]):

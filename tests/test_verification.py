@@ -141,6 +141,21 @@ def without(lm, monkeypatch, *arguments):
     monkeypatch.setattr(type(lm.model), "forward", deaf)
 
 
+def a_batch_that_mixes(lm, monkeypatch):
+    mix = lambda _, inputs, output: output - 0.5 * (output - output.mean(0, keepdim=True))  # noqa: E731
+    lm.model.transformer.h[2].register_forward_hook(mix)
+
+
+def blocks_that_look_ahead(lm, monkeypatch):
+    """A leak that does not cross the middle of the text."""
+
+    def mix(_, inputs, output):
+        blocks = output.unflatten(1, (-1, 7)) if output.shape[1] % 7 == 0 else output[:, None]
+        return (blocks + 0.1 * blocks.mean(2, keepdim=True)).flatten(1, 2)
+
+    lm.model.transformer.h[0].register_forward_hook(mix)
+
+
 def mask_lost(lm, monkeypatch):
     """The positions too: where they begin anew, transformers takes them for two texts in a row, and masks by itself."""
     without(lm, monkeypatch, "attention_mask", "position_ids")
@@ -191,6 +206,8 @@ def a_constant_that_counts(lm, monkeypatch):
     [
         (dropout, ["two_runs"]),
         (later_keys, ["no_leak", "padding", "cache"]),
+        (a_batch_that_mixes, ["padding"]),
+        (blocks_that_look_ahead, ["no_leak", "cache"]),
         (mask_lost, ["padding"]),
         (positions_lost, ["padding"]),
         (cache_lost, ["cache"]),
@@ -206,6 +223,40 @@ def a_constant_that_counts(lm, monkeypatch):
 def test_a_fault_is_shown_by_the_comparison_meant_for_it(lm, monkeypatch, fault, shown):
     fault(lm, monkeypatch)
     assert failed(lm) == shown
+
+
+@pytest.mark.parametrize("spoilt", [lambda q, k: 0 * raw_scores(q, k), lambda q, k: raw_scores(q, k.roll(1, dims=1))])
+def test_coarse_numbers_do_not_hide_a_fault(mini, monkeypatch, spoilt):
+    lm = small("llama", mini, **GROUPED | {"num_key_value_heads": 6})
+    lm.model.bfloat16()
+    assert "own_attention" not in failed(lm) and "no_leak" not in failed(lm)
+    hook = lm.model.model.layers[0].register_forward_hook(
+        lambda _, inputs, output: output + 0.02 * output.roll(-1, dims=1)
+    )
+    assert "no_leak" in failed(lm)
+    hook.remove()
+    monkeypatch.setattr(capture, "raw_scores", spoilt)
+    assert "own_attention" in failed(lm)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta"])
+def test_positions_that_do_not_begin_at_0_pass(mini, kind):
+    lm = small(kind, mini, **SIZES, is_decoder=True)
+    assert "padding" not in failed(lm)
+
+
+def test_one_token_repeated_cannot_show_a_change(mini):
+    lm = small("llama", mini, **GROUPED)
+    ids = mini.token_ids(" the the the the the")
+    if len(set(ids)) == 1:
+        line = next(each.line for each in comparisons(lm, " the the the the the") if each.name == "reaches")
+        assert line.startswith("–") and "expected different tokens" in line
+
+
+def test_a_tokenizer_that_knows_no_places_is_refused(lm):
+    lm.tokenizer = lambda text, **named: {"input_ids": [1, 2, 3, 4, 5]}
+    with pytest.raises(ValueError, match="expected one that says where in the text a token stands, got function"):
+        aero.verify(lm)
 
 
 def test_the_control_is_needed(lm, monkeypatch):

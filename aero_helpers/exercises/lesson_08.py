@@ -126,8 +126,10 @@ def _sharp_layers(attentions, n_layers):
 
 def _three_layers(draw):
     flat = masked(0.1 * draw(2, 4, 4)).softmax(-1)
-    sharp = masked(20 * torch.eye(4).expand(2, 4, 4)).softmax(-1)
-    return flat, sharp, flat
+    nearly, sharp = flat.clone(), flat.clone()
+    nearly[0, 3] = torch.tensor([0.05, 0.05, 0.85, 0.05])  # not above SHARP
+    sharp[1, 2] = torch.tensor([0.95, 0.03, 0.02, 0.0])  # in one head alone, not on its diagonal
+    return nearly, sharp, flat
 
 
 nothing_is_not_zero = Exercise(
@@ -214,14 +216,6 @@ def one_on_padding(mask):
     return (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1)
 
 
-@positions_behind_padding.mistake(
-    "Bạn đếm từ cuối lên; token thật đầu tiên phải ở vị trí 0.",
-    "You count from the end; the first real token has to stand at position 0.",
-)
-def from_the_end(mask):
-    return _positions(mask).flip(-1)
-
-
 # ---- 6, the entropy of rows that are not alike
 
 
@@ -301,16 +295,13 @@ def _last(scores):
 
 
 def _slope(n, zero):
-    """Scores that rise from key to key, as a ramp in positions makes them, and cross 0 at key `zero`."""
-    return torch.arange(n, dtype=torch.float32).expand(2, n, n) - zero
+    """Scores of two heads that rise from key to key, as a ramp makes them, and are 0 at key `zero`, or two further."""
+    ramp = torch.arange(n, dtype=torch.float32).expand(n, n) - zero
+    return torch.stack([ramp, ramp - 2])
 
 
 like_with_like = Exercise(
-    inputs=[
-        ((_slope(5, 1.5), _slope(12, 3.5)),),
-        ((_slope(16, 3.5), _slope(6, 0.5)),),
-        ((_slope(4, 2.5), _slope(7, 1.5)),),
-    ],
+    inputs=[((_slope(5, 1), _slope(12, 3)),), ((_slope(16, 3), _slope(6, 1)),), ((_slope(4, 2), _slope(7, 1)),)],
     right=lambda scores: _shares(_first(scores)),
     given=lambda scores: _shares(scores),
     result=("hai số (a, b)", "two numbers (a, b)"),
@@ -396,6 +387,14 @@ def effective_size(centres, counts):
 
 
 @bandwidth_of_counts.mistake(
+    "Độ lệch chuẩn mẫu chia cho n − 1 (ddof=1), như gaussian_kde làm.",
+    "The sample's standard deviation divides by n − 1 (ddof=1), as gaussian_kde does.",
+)
+def divided_by_n(centres, counts):
+    return counts.sum() ** -0.2 * np.repeat(centres, counts).std()
+
+
+@bandwidth_of_counts.mistake(
     "Đây là quy tắc Silverman; quy tắc Scott là n^(−1/5) · s.", "This is Silverman's rule; Scott's is n^(−1/5) · s."
 )
 def silverman(centres, counts):
@@ -461,7 +460,9 @@ def _hide_by_row(scores, key):
 
 
 hide_key_with_cache = Exercise(
-    inputs=drawn(lambda draw: [(draw(1, 2, 1, 6), 0), (draw(1, 2, 5, 5), 1), (draw(1, 2, 3, 7), 2)]),
+    inputs=drawn(
+        lambda draw: [(draw(1, 2, 1, 6), 0), (draw(1, 2, 5, 5), 1), (draw(1, 2, 3, 7), 5), (draw(1, 2, 3, 7), 2)]
+    ),
     right=_hide_key,
     given=_hide_by_row,
     result="[batch, head, query, key]",
