@@ -104,6 +104,13 @@ class Run:
         """Of all heads' scaled scores, without their sign."""
         return (self.record().raw_scores.abs().max() / self.lm.head_size**0.5).item()
 
+    def why_not(self, error):
+        """Why a comparison could not be made, in both languages; a reason that was told before is not told again."""
+        why = f"{type(error).__name__}: {error}"
+        told, self.reasons = why in self.reasons, self.reasons | {why}
+        vi, en = ("vì lý do trên", "as above") if told else (why, why)
+        return f"không so sánh được: {vi}", f"could not be compared: {en}"
+
     def logits_differ(self, figure, limit=None):
         return within(figure, limit or self.limit, "một logit lệch nhiều nhất", "largest difference of a logit")
 
@@ -114,8 +121,7 @@ def within(figure, limit, vi, en):
 
 def two_runs(run):
     """The model as it stands, in evaluation mode or not: dropout shows as two different runs."""
-    with torch.no_grad():
-        return run.logits_differ(run.difference(run.logits(), run.logits()), EXACT)
+    return run.logits_differ(run.difference(run.logits(), run.logits()), EXACT)
 
 
 def no_leak(run):
@@ -251,21 +257,13 @@ QUESTIONS: list[tuple[Callable, tuple[str, str], str]] = [
 
 
 def _made(run, compare, name, lesson):
-    mark = ""
     try:
-        if compare is two_runs:
-            passed, (vi, en) = compare(run)
-        else:
-            with measuring(run.lm.model):
-                passed, (vi, en) = compare(run)
+        # two runs are of the model as it stands, the others of the model in evaluation mode
+        with torch.no_grad() if compare is two_runs else measuring(run.lm.model):
+            passed, said = compare(run)
+        mark = "✔" if passed else "✘"
     except Exception as error:  # whatever a model does on a run that it was not made for: the comparison is not made
-        why = f"{type(error).__name__}: {error}"
-        told, run.reasons = why in run.reasons, run.reasons | {why}
-        vi, en = ("không so sánh được", "could not be compared")
-        passed, mark = False, "–"
-        vi, en = (f"{vi}: vì lý do trên", f"{en}: as above") if told else (f"{vi}: {why}", f"{en}: {why}")
-    mark = mark or ("✔" if passed else "✘")
-    if mark == "✘":
-        vi, en = f"{vi} → bài {lesson}", f"{en} → lesson {lesson}"
-    line = say(f"{mark} {name[0]}: {vi}", f"{mark} {name[1]}: {en}", between="\n  ")
-    return Comparison(compare.__name__, passed, line)
+        passed, mark, said = False, "–", run.why_not(error)
+    onwards = (f" → bài {lesson}", f" → lesson {lesson}") if mark == "✘" else ("", "")
+    vi, en = (f"{mark} {each}: {words}{onward}" for each, words, onward in zip(name, said, onwards))
+    return Comparison(compare.__name__, passed, say(vi, en, between="\n  "))
