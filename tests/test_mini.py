@@ -153,5 +153,16 @@ def test_the_card_says_what_is_measured(shared):
     tokens = {
         name: train.encode(lm.tokenizer, part) for name, part in zip(("train", "held_out"), train.read_corpus(corpus))
     }
-    card = report.card(lm, corpus, tokens, report.head_habits(lm, tokens["held_out"]), training_history())
-    assert (report.HERE / "README.md").read_text(encoding="utf-8") == card
+    numbers = report.measured(lm, corpus, tokens, report.head_habits(lm, tokens["held_out"]), training_history())
+    for language, name in report.CARDS.items():
+        assert (report.HERE / name).read_text(encoding="utf-8") == report.card(numbers, language)
+
+
+def test_the_cards_two_languages_have_the_same_numbers():
+    def numbers(name, point, comma):
+        text = (report.HERE / name).read_text(encoding="utf-8").split("\n> ")
+        text = text[0] + text[1].split("\n", 1)[1]  # without the sample
+        text = text.replace("dưới 0", "below zero").replace(point, "").replace(comma, "")
+        return re.findall(r"\d+", text)
+
+    assert numbers("README.md", ".", ",") == numbers("README.vi.md", ".", ",")

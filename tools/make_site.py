@@ -36,9 +36,9 @@ DOCS = {
     "glossary": "docs/glossary.md",
     "architecture": "docs/architecture{}.md",
     "contributing": "docs/contributing{}.md",
-    "mini": "aero_helpers/mini/README.md",
-    "credits": "docs/credits.md",
-    "changelog": "CHANGELOG.md",
+    "mini": "aero_helpers/mini/README{}.md",
+    "credits": "docs/credits{}.md",
+    "changelog": "CHANGELOG{}.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
 LANGUAGE_LINE = re.compile(r"^(\*\*English\*\*|\[English\]\(\S+\)) · .*\n", re.MULTILINE)

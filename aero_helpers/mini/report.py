@@ -7,6 +7,7 @@ python -m aero_helpers.mini.report CORPUS                    the card alone, of 
 import argparse
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -131,8 +132,8 @@ def sample(lm, prompt, n_tokens=60):
     return lm.tokenizer.decode(out[0]).replace("\n", " ")
 
 
-def card(lm, corpus, tokens, habits, columns):
-    """The model card, every number of it measured here."""
+def measured(lm, corpus, tokens, habits, columns):
+    """{name: number, or rows of a table} of all that the model card says, measured here."""
     books = {book["file"]: book for book in json.loads((corpus / "manifest.json").read_text(encoding="utf-8"))}
     steps = int(columns["step"][-1])
     loss = held_out_loss(lm.model, tokens["held_out"])
@@ -155,7 +156,7 @@ def card(lm, corpus, tokens, habits, columns):
         for name, book in sorted(books.items())
     ]
     parameters = sum(p.numel() for p in lm.model.parameters())
-    return (HERE / "card_template.md").read_text(encoding="utf-8").format(
+    return dict(
         parameters=f"{parameters:,}", layers=lm.n_layers, heads=lm.n_heads, head_size=lm.head_size,
         vocabulary=f"{lm.model.config.vocab_size:,}", context=CONTEXT, steps=f"{steps:,}",
         seen=f"{steps * BATCH * CONTEXT / 1e6:.0f}", train_tokens=f"{len(tokens['train']):,}",
@@ -166,6 +167,36 @@ def card(lm, corpus, tokens, habits, columns):
         windows=HISTORY_WINDOWS, snapshots=len(columns["step"]), books="\n".join(listed),
         **position_numbers(lm, tokens),
     )  # fmt: skip
+
+
+CARDS = {"en": "README.md", "vi": "README.vi.md"}
+# What stands in the tables of the card, in Vietnamese.
+IN_VIETNAMESE = {
+    "| previous |": "| token liền trước |",
+    "| key 0 |": "| khóa 0 |",
+    "| held out |": "| đo |",
+    "| training |": "| huấn luyện |",
+}
+
+
+def card(numbers, language="en"):
+    """The model card in "en" or "vi", from what `measured` gives."""
+    name = {"en": "card_template.md", "vi": "card_template.vi.md"}[language]
+    numbers = numbers if language == "en" else {key: _vietnamese(key, value) for key, value in numbers.items()}
+    return (HERE / name).read_text(encoding="utf-8").format(**numbers)
+
+
+def _vietnamese(key, value):
+    """Words and numbers as Vietnamese writes them: 1.000 and 0,5. Heads (4.2), titles and the sample stay."""
+    if not isinstance(value, str) or key == "sample":
+        return value
+    for english, vietnamese in IN_VIETNAMESE.items():
+        value = value.replace(english, vietnamese)
+    if key == "books":
+        return value
+    thousands = re.sub(r"(?<=\d),(?=\d{3})", ".", value)
+    decimals = r"(?<=\d)\.(?=\d\d\b)" if key == "habits" else r"(?<=\d)\.(?=\d{1,3}\b)"
+    return thousands if thousands != value else re.sub(decimals, ",", value).replace(", ", "; ")
 
 
 def write_model_files(run, arrays):
@@ -186,8 +217,9 @@ def main(corpus, run=None):
     else:
         columns = history(run, lm.tokenizer, tokens["held_out"])
         write_model_files(run, columns)
-    text = card(lm, corpus, tokens, head_habits(lm, tokens["held_out"]), columns)
-    (HERE / "README.md").write_text(text, encoding="utf-8")
+    numbers = measured(lm, corpus, tokens, head_habits(lm, tokens["held_out"]), columns)
+    for language, name in CARDS.items():
+        (HERE / name).write_text(card(numbers, language), encoding="utf-8")
 
 
 if __name__ == "__main__":
