@@ -1,6 +1,7 @@
 """`aero.verify`: right models of many kinds pass, a model broken on purpose fails by the comparison meant for it."""
 
 import copy
+import re
 from contextlib import nullcontext
 from functools import wraps
 
@@ -44,8 +45,8 @@ RIGHT = {
     "gpt_bigcode": GPT2,
 }  # fmt: skip
 REFUSED = {
-    "gemma2": (GROUPED | {"head_dim": 8}, "expected a model that attends by 'sdpa', torch's own function, got 'eager'"),
-    "gptj": (GPT2 | {"rotary_dim": 4}, "expected a model that attends by 'sdpa', torch's own function, got 'eager'"),
+    "gemma2": (GROUPED | {"head_dim": 8}, r"by 'sdpa', torch's own function, got 'eager'|softcap="),  # by version
+    "gptj": (GPT2 | {"rotary_dim": 4}, "by 'sdpa', torch's own function, got 'eager'"),
     "opt": (SIZES | {"ffn_dim": 64, "word_embed_proj_dim": 48}, "got a model that scales by 1.0000"),
     "falcon": (
         WIDTH | {"num_hidden_layers": 2, "num_attention_heads": 6, "bos_token_id": 0, "eos_token_id": 0},
@@ -88,7 +89,9 @@ def test_another_kind_of_attention_is_refused_and_why_is_told_once(mini, kind, e
     sizes, why = REFUSED[kind]
     assert aero.verify(small(kind, mini, **sizes)) is False
     said = capsys.readouterr().out
-    assert said.count(why) == 1 and "– softmax of recorded scores = own weights: could not be compared" in said
+    assert (
+        len(re.findall(why, said)) == 1 and "– softmax of recorded scores = own weights: could not be compared" in said
+    )
     assert "✔ no leak of the future" in said  # which needs no record
 
 

@@ -237,9 +237,7 @@ def copy_reveal(folder):
     to.mkdir(parents=True)
     for name in ("LICENSE", "dist/reveal.js", "dist/reveal.css", "plugin/notes/notes.js"):
         shutil.copy(source / name, to)
-    (to / "code.css").write_text(
-        HtmlFormatter(style="a11y-high-contrast-light").get_style_defs(".code"), encoding="utf-8"
-    )
+    (to / "code.css").write_text(HtmlFormatter(style="vs").get_style_defs(".code"), encoding="utf-8")
     for file in (TEMPLATE / "course.css", *(ROOT / "tools" / "fonts").iterdir()):
         shutil.copy(file, to)
 
