@@ -152,7 +152,11 @@ def sphinx(sources, language):
 
 
 def with_labels(text, language):
-    """A page whose labels, which the theme and Sphinx have in English alone, speak the edition's language."""
+    """A page whose labels, which the theme and Sphinx have in English alone, speak the edition's language.
+
+    The names of functions weigh more in a search than words of the text that are like them.
+    """
+    text = text.replace('<dt class="sig ', '<dt data-pagefind-weight="9" class="sig ')
     for english, own in SAID[language]["labels"].items():
         text = text.replace(f'="{english}"', f'="{own}"')
     return text
