@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from aero_helpers import attention
+from aero_helpers import attention, interventions
 from aero_helpers.checking import Exercise, Prediction
 from aero_helpers.exercises.inputs import drawn, masked
 
-HIDDEN = -1e9
+HIDDEN = interventions.HIDDEN
 SHARP = 0.9
 
 
@@ -118,10 +118,12 @@ def reversed_mode(weights, values, p, training):
 # ---- 4, nothing measured is not 0
 
 
-def _sharp_layers(attentions, n_layers):
-    if len(attentions) != n_layers:
-        return float("nan")
+def _sharp_among(attentions, n_layers):
     return sum(bool((weights[..., 1:, :] > SHARP).any()) for weights in attentions)
+
+
+def _sharp_layers(attentions, n_layers):
+    return _sharp_among(attentions, n_layers) if len(attentions) == n_layers else float("nan")
 
 
 def _three_layers(draw):
@@ -137,7 +139,7 @@ nothing_is_not_zero = Exercise(
         lambda draw: [(_three_layers(draw), 3), (_three_layers(draw)[::2], 2), ((), 3), (_three_layers(draw)[:2], 3)]
     ),
     right=_sharp_layers,
-    given=lambda attentions, n_layers: sum(bool((weights[..., 1:, :] > SHARP).any()) for weights in attentions),
+    given=_sharp_among,
     result=("một con số", "a number"),
 )
 
@@ -279,7 +281,7 @@ def not_divided(weights):
 # ---- 7, like with like
 
 
-def _shares(scores, n=None):
+def _shares(scores):
     """Of each head, mean over them: the share of the past's scores that lie below 0."""
     return tuple(float((x[..., attention.causal_mask(x.shape[-1])] < 0).float().mean()) for x in scores)
 
@@ -303,7 +305,7 @@ def _slope(n, zero):
 like_with_like = Exercise(
     inputs=[((_slope(5, 1), _slope(12, 3)),), ((_slope(16, 3), _slope(6, 1)),), ((_slope(4, 2), _slope(7, 1)),)],
     right=lambda scores: _shares(_first(scores)),
-    given=lambda scores: _shares(scores),
+    given=_shares,
     result=("hai số (a, b)", "two numbers (a, b)"),
 )
 
@@ -327,10 +329,7 @@ def future_counted(scores):
     "Bạn trả về số lượng ô dưới 0; cần tỉ lệ.", "You return how many entries lie below 0; the share is wanted."
 )
 def counts(scores):
-    return tuple(
-        share * n * (n + 1) / 2 * len(x)
-        for share, x, n in ((s, x, x.shape[-1]) for s, x in zip(_shares(_first(scores)), _first(scores)))
-    )
+    return tuple(float((x[..., attention.causal_mask(x.shape[-1])] < 0).sum()) for x in _first(scores))
 
 
 # ---- 8, counts are no weights
@@ -342,8 +341,7 @@ def _histogram(seed, n, n_bins):
 
 
 def _spread(centres, counts):
-    mean = np.average(centres, weights=counts)
-    return np.sqrt((counts * (centres - mean) ** 2).sum() / (counts.sum() - 1))
+    return np.repeat(centres, counts).std(ddof=1)
 
 
 def _weighted_spread(centres, counts):
@@ -448,9 +446,7 @@ def keys_by_queries(queries, keys):
 
 
 def _hide_key(scores, key):
-    hidden, first = scores.clone(), scores.shape[-1] - scores.shape[-2]
-    hidden[..., max(key + 1 - first, 0) :, key] = HIDDEN
-    return hidden
+    return interventions.hide_key(key)(scores, 0)
 
 
 def _hide_by_row(scores, key):
